@@ -1,0 +1,52 @@
+# unbundle's task runner. `make help` lists what it can do; everything runs in .venv.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Nothing that a package offers to report about its users is reported.
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
+export GX_ANALYTICS_ENABLED := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format constraints clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11\
+	 or name yours: make PYTHON=python3.12 demo" >&2; exit 1; }
+	@echo "installing into $(VENV) (some minutes, once)"
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[train,orchestrate,dev]'
+	@touch $@
+
+demo: $(VENV)/.installed ## train on the demo catalogue, promote, answer a bundle photo
+	@dvc repro
+	@unbundle promote
+	@python -m tasks.showcase
+
+test: $(VENV)/.installed ## run the tests
+	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 pytest
+
+check: $(VENV)/.installed ## lint, format, types, import contracts
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@lint-imports
+
+format: $(VENV)/.installed ## format and repair what ruff can
+	@ruff format .
+	@ruff check --fix .
+
+constraints: $(VENV)/.installed ## pin what is installed now for everyone
+	@echo "# What CI installs, exactly: 'make constraints' after a change of pyproject.toml." \
+		> constraints.txt
+	@pip freeze --exclude-editable | sed 's/+cpu$$//' >> constraints.txt
+
+clean: ## delete everything that stages made (not the environment)
+	@rm -rf data artifacts metrics reports rankings demo dvc.lock .dvc/cache .dvc/tmp

@@ -1,0 +1,378 @@
+"""`params.yaml` as frozen, checked values: parsed once, unknown keys rejected with their path."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from serving.errors import UserError
+
+SCALES = ("tiny", "demo", "full")
+
+
+class Section(BaseModel):
+    """A frozen section of the parameters that rejects unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Demo(Section):
+    """Sizes of the rendered catalogue."""
+
+    products: int = Field(ge=8)
+    unseen_fraction: float = Field(ge=0, lt=1)
+    train_single: int = Field(ge=1)
+    train_multi: int = Field(ge=0)
+    gallery_per_product: int = Field(ge=1)
+    queries: int = Field(ge=1)
+    photo_side: int = Field(ge=64)
+    workers: int = Field(ge=1)
+
+
+class Download(Section):
+    """How image URLs are fetched."""
+
+    workers: int = Field(ge=1, le=64)
+    timeout_s: float = Field(gt=0)
+    retries: int = Field(ge=0)
+    pause_s: float = Field(ge=0)
+    max_pause_s: float = Field(ge=0)
+    give_up_after: int = Field(ge=1)
+    max_bytes: int = Field(ge=1)
+
+
+class Catalogue(Section):
+    """Where the products come from."""
+
+    source: Literal["demo", "folder", "product1m"]
+    path: Path
+    images: Path | None
+    demo: Demo
+    download: Download
+
+
+class Validate(Section):
+    """What a row must satisfy."""
+
+    min_side: int = Field(ge=1)
+    max_caption: int = Field(ge=1)
+    max_bad_fraction: float = Field(ge=0, le=1)
+    near_duplicate_bits: int = Field(ge=0, le=64)
+
+
+class Solidity(Section):
+    """How much of its convex hull a cut-out must fill, by method."""
+
+    flood: float = Field(ge=0, le=1)
+    seeded: float = Field(ge=0, le=1)
+    rectangle: float = Field(ge=0, le=1)
+
+
+class Cutouts(Section):
+    """How products are cut out of their own photos."""
+
+    methods: list[Literal["flood", "seeded", "rectangle"]] = Field(min_length=1)
+    count: int = Field(ge=1)
+    candidates: int = Field(ge=1)
+    side: int = Field(ge=32)
+    grabcut_side: int = Field(ge=32)
+    white: int = Field(ge=0, le=255)
+    uniform: float = Field(ge=0, le=1)
+    flood_tolerance: int = Field(ge=0, le=255)
+    near: float = Field(gt=0)
+    far: float = Field(gt=0)
+    margin: float = Field(gt=0, lt=0.5)
+    min_area: float = Field(ge=0, le=1)
+    max_area: float = Field(ge=0, le=1)
+    min_piece: float = Field(ge=0, le=1)
+    solidity: Solidity
+
+
+class PseudoBundles(Section):
+    """How pseudo-bundles are composed; shares are of bundles or products, 0 to 1."""
+
+    drawn_sprites: int = Field(ge=1)
+    photos: int = Field(ge=1)
+    collage: float = Field(ge=0, le=1)
+    single: float = Field(ge=0, le=1)
+    max_products: int = Field(ge=1)
+    drawn: float = Field(ge=0, le=1)
+    tiles: float = Field(ge=0, le=1)
+    min_aspect: float = Field(gt=0, le=1)
+    repeats: float = Field(ge=0, le=1)
+    rows: float = Field(ge=0, le=1)
+    min_scale: float = Field(gt=0)
+    max_scale: float = Field(gt=0)
+    scale_jitter: float = Field(ge=0, lt=1)
+    overlaps: float = Field(ge=0, le=1)
+    max_overlap: float = Field(ge=0, le=1)
+    min_visible: float = Field(ge=0, le=1)
+    rotation: float = Field(ge=0)
+    upside: float = Field(ge=0, le=1)
+    colour: float = Field(ge=0)
+    shadows: float = Field(ge=0, le=1)
+    stickers: float = Field(ge=0, le=1)
+    distractors: float = Field(ge=0, le=1)
+    zoom: float = Field(ge=1)
+    blur: float = Field(ge=0, le=1)
+    noise: float = Field(ge=0, le=1)
+    jpeg: float = Field(ge=0, le=1)
+
+
+class DetectorSizes(Section):
+    """Sizes of the detector; `models.detector.DetectorConfig` documents them."""
+
+    widths: list[int] = Field(min_length=4, max_length=4)
+    depths: list[int] = Field(min_length=4, max_length=4)
+    head_width: int = Field(ge=1)
+
+
+class DetectorTraining(Section):
+    """How the detector learns."""
+
+    steps: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup: float = Field(ge=0, lt=1)
+    gradient_norm: float = Field(gt=0)
+    averaging: float = Field(ge=0, lt=1)
+    candidates: int = Field(ge=1)
+    sharpness: float = Field(gt=0)
+    box_weight: float = Field(gt=0)
+    workers: int = Field(ge=0)
+    checkpoint_steps: int = Field(ge=1)
+
+
+class Proposals(Section):
+    """Which of the detector's boxes count; the arguments of `serving.proposals`."""
+
+    min_score: float = Field(gt=0, lt=1)
+    nms_iou: float = Field(gt=0, lt=1)
+    max_proposals: int = Field(ge=1)
+
+
+class Detect(Section):
+    """How products are found in photos."""
+
+    side: int = Field(ge=32, multiple_of=32)
+    cutouts: Cutouts
+    pseudo_bundles: PseudoBundles
+    model: DetectorSizes
+    training: DetectorTraining
+    proposals: Proposals
+    batch: int = Field(ge=1)
+    match_floor: float = Field(gt=0, lt=1)
+    pictures: int = Field(ge=0)
+
+
+class Orchestrate(Section):
+    """How flows run DVC."""
+
+    busy_wait_s: float = Field(ge=0)
+    busy_pause_s: float = Field(gt=0)
+    stop_grace_s: float = Field(ge=0)
+
+
+class Evaluate(Section):
+    """How queries are ranked and scored."""
+
+    split: str
+    ks: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    depth: int = Field(ge=1)
+    resamples: int = Field(ge=1)
+    rare_quantile: float = Field(ge=0, le=1)
+    small_box: float = Field(ge=0, le=1)
+    slice_values: int = Field(ge=0)
+    match_iou: float = Field(gt=0, le=1)
+    index_k: int = Field(ge=1)
+    latency_queries: int = Field(ge=1)
+    pictures: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _rank_deep_enough(self) -> Self:
+        if self.depth < max(*self.ks, self.index_k):
+            raise ValueError(f"depth {self.depth} is less than one of ks and index_k; raise it")
+        return self
+
+
+class Promote(Section):
+    """What a candidate must show before clients see it, and what is kept of older ones."""
+
+    min_average_precision: float = Field(ge=0, le=1)
+    min_coverage: float = Field(ge=0, le=1)
+    tolerance: float = Field(ge=0)
+    slice_tolerance: float = Field(ge=0)
+    min_slice: int = Field(ge=1)
+    min_cosine: float = Field(ge=-1, le=1)
+    min_index_recall: float = Field(ge=0, le=1)
+    max_latency_ratio: float = Field(gt=0)
+    keep: int = Field(ge=0)
+
+
+class Features(Section):
+    """The frozen backbone and what it sees."""
+
+    backbone: str
+    side: int = Field(ge=32)
+    grid: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    shard_rows: int = Field(ge=1)
+
+
+class CaptureSizes(Section):
+    """Sizes of CAPTURE; see `models.capture.CaptureConfig`."""
+
+    title_tokens: int = Field(ge=4)
+    regions: int = Field(ge=1)
+    hidden_size: int = Field(ge=8)
+    intermediate_size: int = Field(ge=8)
+    attention_heads: int = Field(ge=1)
+    text_layers: int = Field(ge=1)
+    visual_layers: int = Field(ge=1)
+    cross_layers: int = Field(ge=0)
+    co_layers: int = Field(ge=0)
+    projection: int = Field(ge=8)
+    dropout: float = Field(ge=0, lt=1)
+
+
+class Losses(Section):
+    """Weights of the pretext tasks; 0 leaves one out."""
+
+    mlm: float = Field(ge=0)
+    mrm: float = Field(ge=0)
+    contrastive: float = Field(ge=0)
+    joint: float = Field(ge=0)
+    visual: float = Field(ge=0)
+    title: float = Field(ge=0)
+
+
+class Pretrain(Section):
+    """CAPTURE, its schedule and its pretext tasks."""
+
+    vocabulary: Path | None
+    vocab_size: int = Field(ge=100)
+    model: CaptureSizes
+    epochs: int = Field(ge=1)
+    batch: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup: float = Field(ge=0, lt=1)
+    gradient_norm: float = Field(gt=0)
+    temperature: float = Field(gt=0)
+    mask_words: float = Field(ge=0, le=1)
+    mask_regions: float = Field(ge=0, le=1)
+    mix_titles: float = Field(ge=0, le=1)
+    drop_modality: float = Field(ge=0, le=1)
+    title_sharpness: float = Field(gt=0)
+    losses: Losses
+    checkpoint_steps: int = Field(ge=1)
+
+
+class PartWeights(Section):
+    """A weight for each part of the embedding."""
+
+    raw: float = Field(ge=0)
+    visual: float = Field(ge=0)
+    text: float = Field(ge=0)
+    joint: float = Field(ge=0)
+
+
+class Weights(Section):
+    """Part weights by what a query has."""
+
+    both: PartWeights
+    photo: PartWeights
+    title: PartWeights
+
+
+class Export(Section):
+    """What goes into the bundle beside the networks."""
+
+    parity_photos: int = Field(ge=10)
+    weights: Weights
+    grid: tuple[float, ...] = Field(min_length=2)
+
+
+class Graph(Section):
+    """The HNSW index on a Milvus server; Milvus Lite searches exactly."""
+
+    m: int = Field(ge=2)
+    ef_construction: int = Field(ge=1)
+    ef: int = Field(ge=1)
+
+
+class Ingest(Section):
+    """How the gallery enters Milvus."""
+
+    uri: str | None
+    batch: int = Field(ge=1)
+    threads: int = Field(ge=0)
+    hnsw: Graph
+
+
+class Params(Section):
+    """The whole of `params.yaml`."""
+
+    scale: Literal["tiny", "demo", "full"]
+    seed: int = Field(ge=0)
+    catalogue: Catalogue
+    # `validate` is a method of pydantic models.
+    validation: Validate = Field(alias="validate")
+    detect: Detect
+    features: Features
+    pretrain: Pretrain
+    export: Export
+    ingest: Ingest
+    evaluate: Evaluate
+    promote: Promote
+    orchestrate: Orchestrate
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Parse a parameter file; values by scale are resolved by its `scale`.
+
+    Raises:
+        UserError: the file is missing or not YAML, a key is unknown or missing, a value is out of
+            range; the message names the key's path.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run this in the project's folder") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f":{where.line + 1}" if where else ""
+        raise UserError(f"{path}{line}: not YAML; repair it") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: expected sections of keys, found {type(raw).__name__}")
+    if raw.get("scale") not in SCALES:
+        raise UserError(f"{path}: scale: expected one of {', '.join(SCALES)}")
+    try:
+        return Params.model_validate(_resolve(raw, raw["scale"], ""))
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first_problem(error)}") from None
+
+
+def _resolve(value: Any, scale: str, path: str) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if value and set(value) <= set(SCALES):
+        if scale not in value:
+            raise UserError(f"params.yaml: {path}: no value for scale {scale}; add one")
+        return value[scale]
+    return {key: _resolve(item, scale, f"{path}.{key}".lstrip(".")) for key, item in value.items()}
+
+
+def _first_problem(error: ValidationError) -> str:
+    # A misspelt key is missing, too: its unknown form says more.
+    problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    key = ".".join(str(part) for part in problem["loc"])
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{key}: unknown key; remove it or correct its spelling"
+        case "missing":
+            return f"{key}: missing; add it"
+        case _:
+            return f"{key}: {problem['msg']}, found {problem['input']!r}"
