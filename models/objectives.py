@@ -1,0 +1,92 @@
+"""The pretext tasks of CAPTURE (sec. 3.3) and the soft targets that weak titles allow."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.capture import CaptureConfig, CaptureModel, CaptureOutput
+
+IGNORED = -100
+
+
+class PretextHeads(nn.Module):
+    """What predicts masked words and masked regions; needed in training only."""
+
+    def __init__(self, config: CaptureConfig) -> None:
+        super().__init__()
+        self.word_norm = nn.LayerNorm(config.hidden_size)
+        self.word_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.region = nn.Sequential(
+            nn.LayerNorm(config.hidden_size),
+            nn.Linear(config.hidden_size, config.visual_dimension),
+        )
+
+    def masked_language(self, output: CaptureOutput, words: nn.Embedding, labels: Tensor) -> Tensor:
+        """Cross-entropy of the masked words; decoder weights are tied to the embeddings.
+
+        Args:
+            output: a pass over masked titles.
+            words: the model's word embeddings.
+            labels: int64 `[B, T]`, `IGNORED` where a word was not masked.
+        """
+        chosen = labels != IGNORED
+        logits = F.linear(self.word_norm(output.text_states[chosen]), words.weight, self.word_bias)
+        return F.cross_entropy(logits.float(), labels[chosen]) if chosen.any() else logits.sum()
+
+    def masked_region(self, output: CaptureOutput, regions: Tensor, masked: Tensor) -> Tensor:
+        """Squared error of the masked regions' features, relative to their mean square.
+
+        Args:
+            output: a pass over regions of which some were masked.
+            regions: float `[B, V, D]`, the features before masking.
+            masked: bool `[B, V]`.
+        """
+        target = regions[masked].float()
+        predicted: Tensor = self.region(output.visual_states[masked]).float()
+        if not len(target):
+            return predicted.sum()
+        return F.mse_loss(predicted, target) / target.square().mean().clamp(min=1e-6)
+
+
+def contrast(first: Tensor, second: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """Symmetric InfoNCE (paper eq. 3) with soft targets.
+
+    Args:
+        first, second: unit rows `[B, P]`.
+        targets: rows that sum to 1, `[B, B]`; the identity is the paper's loss.
+        temperature: divides the cosines.
+    """
+    logits = first @ second.T / temperature
+    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+
+
+def title_targets(
+    input_ids: Tensor, attention_mask: Tensor, idf: Tensor, sharpness: float
+) -> Tensor:
+    """Targets `[B, B]` that count photos with nearly the same title as partly the same product.
+
+    A catalogue shows a product many times, so in-batch negatives hold the positive's siblings.
+    Their titles say so: the target of a pair is the cosine of their IDF-weighted word sets to the
+    power `sharpness`, each row normalised to 1.
+
+    Args:
+        input_ids: int64 `[B, T]` of the titles as they are, unmasked.
+        attention_mask: int64 `[B, T]`.
+        idf: float `[vocab_size]`, 0 for special pieces.
+        sharpness: 0 would make all alike; infinity is the identity.
+    """
+    bags = torch.zeros(len(input_ids), len(idf), device=input_ids.device)
+    bags.scatter_(1, input_ids, attention_mask.float())
+    bags = F.normalize(bags * idf, dim=1)
+    similarity = (bags @ bags.T).clamp(0, 1) ** sharpness
+    similarity.fill_diagonal_(1.0)
+    return similarity / similarity.sum(1, keepdim=True)
+
+
+class CaptureForPretraining(nn.Module):
+    """CAPTURE with the heads of its pretext tasks."""
+
+    def __init__(self, config: CaptureConfig) -> None:
+        super().__init__()
+        self.capture = CaptureModel(config)
+        self.heads = PretextHeads(config)

@@ -1,0 +1,84 @@
+"""The networks as ONNX files with a dynamic batch, as serving runs them."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from models.capture import CaptureModel
+
+
+class CaptureHeads(nn.Module):
+    """CAPTURE as serving needs it: tensors in, three unit heads out."""
+
+    def __init__(self, capture: CaptureModel) -> None:
+        super().__init__()
+        self.capture = capture
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        visual: Tensor,
+        geometry: Tensor,
+        visual_mask: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`visual_head`, `text_head`, `joint`, each `[B, projection]`."""
+        output = self.capture(input_ids, attention_mask, visual, geometry, visual_mask)
+        return output.visual_head, output.text_head, output.joint
+
+
+def export_capture(capture: CaptureModel, path: Path) -> None:
+    """Write `capture.onnx`; batch, title length and number of regions are dynamic."""
+    config = capture.config
+    # Each input needs a tensor of its own: inputs that share one are exported as one.
+    titles, words = torch.ones(2, 2, config.title_tokens, dtype=torch.long)
+    regions = torch.zeros(2, config.regions, config.visual_dimension)
+    places = torch.zeros(2, config.regions, 5)
+    shown = torch.ones(2, config.regions, dtype=torch.long)
+    batch, length, count = (torch.export.Dim(name) for name in ("batch", "length", "count"))
+    _export(
+        CaptureHeads(capture),
+        path,
+        {
+            "input_ids": (titles, {0: batch, 1: length}),
+            "attention_mask": (words, {0: batch, 1: length}),
+            "visual": (regions, {0: batch, 1: count}),
+            "geometry": (places, {0: batch, 1: count}),
+            "visual_mask": (shown, {0: batch, 1: count}),
+        },
+        ["visual_head", "text_head", "joint"],
+    )
+
+
+def export_image_network(
+    network: nn.Module, path: Path, name: str, side: int, outputs: list[str]
+) -> None:
+    """Write a network over images `[B, 3, side, side]`, its input called `name`."""
+    images = torch.zeros(2, 3, side, side)
+    _export(network, path, {name: (images, {0: torch.export.Dim("batch")})}, outputs)
+
+
+def _export(
+    network: nn.Module,
+    path: Path,
+    inputs: dict[str, tuple[Tensor, dict[int, object]]],
+    outputs: list[str],
+) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # torch.onnx warns and logs about its own internals and about packages it does without.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network.eval(),
+            tuple(example for example, _ in inputs.values()),
+            path,
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_shapes=tuple(axes for _, axes in inputs.values()),
+        )

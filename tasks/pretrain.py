@@ -1,0 +1,206 @@
+"""Stage `pretrain`: CAPTURE on (title, regions) pairs of the training photos; no labels, no boxes.
+
+    python -m tasks.pretrain
+
+Each step makes two passes over its photos. The first sees the photo's own title with words and
+regions hidden: masked language, masked region and contrastive loss, as in the paper. The second
+sees what a query shows: the product's regions beside a bundle's title. Its heads must find the
+first pass's, so every part of the embedding is trained for the comparison it is used in.
+"""
+
+import math
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from models.capture import CaptureConfig, CaptureOutput
+from models.objectives import CaptureForPretraining, contrast, title_targets
+from models.tokenizer import CLS, MASK, PAD, SEP, UNKNOWN, load_vocabulary, train_tokenizer
+from serving.atomic import atomic_file, atomic_folder, write_json
+from serving.errors import UserError
+from tasks.digests import digest
+from tasks.feature_store import FeatureStore
+from tasks.manifest import read_manifest
+from tasks.pairs import Batch, Pairs
+from tasks.params import Params, Pretrain
+from tasks.pretraining_report import write_report
+from tasks.progress import console, track
+from tasks.stage import run_stage
+from tasks.workspace import Workspace
+
+
+def pretrain(workspace: Workspace, params: Params) -> None:
+    """Train CAPTURE; leave `artifacts/capture/`, the metrics and the loss curves.
+
+    Raises:
+        UserError: there is no training photo.
+    """
+    manifest = read_manifest(workspace.manifest)
+    titles = manifest.loc[manifest["split"] == "train", "caption"]
+    if len(titles) < 2:
+        raise UserError(f"{workspace.manifest}: no rows of split train; add photos with titles")
+    tokenizer = _tokenizer(params.pretrain, list(titles))
+    pairs = Pairs(manifest, FeatureStore.open(workspace.features), tokenizer, params.pretrain)
+    run = _Run.start(pairs, params)
+    checkpoint = _checkpoint_path(workspace, params)
+    run.resume(checkpoint)
+    _train(run, pairs, params, checkpoint)
+    with atomic_folder(workspace.capture) as folder:
+        run.network.capture.save_pretrained(folder)
+        _fast(tokenizer, params.pretrain).save_pretrained(folder)
+    last = {name: values[-1] for name, values in run.history.items()}
+    write_json(workspace.pretraining_metrics, {"steps": run.step, "losses": last})
+    write_report(workspace.pretraining_report, run.history)
+    shutil.rmtree(checkpoint.parent, ignore_errors=True)
+    console.print(f"  {run.step:,} steps over {len(pairs):,} photos → {workspace.capture}")
+
+
+def _tokenizer(params: Pretrain, titles: list[str]) -> Tokenizer:
+    if params.vocabulary is None:
+        return train_tokenizer(titles, params.vocab_size)
+    if not params.vocabulary.is_file():
+        raise UserError(f"params.yaml: pretrain.vocabulary: {params.vocabulary}: no such file")
+    return load_vocabulary(params.vocabulary)
+
+
+def _fast(tokenizer: Tokenizer, params: Pretrain) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=params.model.title_tokens,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        cls_token=CLS,
+        sep_token=SEP,
+        mask_token=MASK,
+    )
+
+
+def _checkpoint_path(workspace: Workspace, params: Params) -> Path:
+    inputs = (workspace.manifest, workspace.features / "index.parquet", params.features)
+    key = digest(*inputs, params.pretrain, params.seed)[:16]
+    return workspace.checkpoints / "pretrain" / f"{key}.pt"
+
+
+@dataclass
+class _Run:
+    network: CaptureForPretraining
+    optimizer: torch.optim.Optimizer
+    idf: Tensor
+    steps: int
+    step: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, pairs: Pairs, params: Params) -> "_Run":
+        torch.manual_seed(params.seed)
+        config = CaptureConfig(
+            vocab_size=pairs.tokenizer.get_vocab_size(),
+            visual_dimension=pairs.store.dimension,
+            **params.pretrain.model.model_dump(),
+        )
+        network = CaptureForPretraining(config)
+        matrices = [weight for weight in network.parameters() if weight.dim() > 1]
+        others = [weight for weight in network.parameters() if weight.dim() <= 1]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": params.pretrain.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=params.pretrain.learning_rate,
+        )
+        return cls(network, optimizer, pairs.idf(), pairs.steps_per_epoch * params.pretrain.epochs)
+
+    def resume(self, checkpoint: Path) -> None:
+        for stale in checkpoint.parent.glob("*.pt"):
+            if stale != checkpoint:
+                stale.unlink()
+        if checkpoint.exists():
+            state = torch.load(checkpoint, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.history = state["step"], state["history"]
+            console.print(f"  going on from step {self.step:,} of {self.steps:,}")
+
+    def save(self, checkpoint: Path) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "history": self.history,
+        }
+        with atomic_file(checkpoint) as temporary:
+            torch.save(state, temporary)
+
+
+def _train(run: _Run, pairs: Pairs, params: Params, checkpoint: Path) -> None:
+    settings = params.pretrain
+    run.network.train()
+    for step in track(range(run.step, run.steps), "CAPTURE, steps"):
+        # Dropout draws from torch's generator: seeding each step makes a resumed run exact.
+        torch.manual_seed(params.seed * 1_000_003 + step)
+        for group in run.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _schedule(step, run.steps, settings.warmup)
+        losses = _losses(run.network, pairs.batch(params.seed, step), run.idf, settings)
+        weights = settings.losses.model_dump()
+        total = sum((weights[name] * loss for name, loss in losses.items()), torch.zeros(()))
+        run.optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(run.network.parameters(), settings.gradient_norm)
+        run.optimizer.step()
+        run.step = step + 1
+        for name, loss in losses.items():
+            run.history.setdefault(name, []).append(float(loss.detach()))
+        if run.step % settings.checkpoint_steps == 0 and run.step < run.steps:
+            run.save(checkpoint)
+
+
+def _schedule(step: int, steps: int, warmup: float) -> float:
+    """Linear warm-up, then half a cosine to zero."""
+    rise = max(1, round(steps * warmup))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def _losses(
+    network: CaptureForPretraining, batch: Batch, idf: Tensor, params: Pretrain
+) -> dict[str, Tensor]:
+    capture, heads = network.capture, network.heads
+    shown = [_hidden(batch, masked, capture.masked_region) for masked in batch.masked_regions]
+    first: CaptureOutput = capture(
+        batch.masked.ids, batch.masked.mask, shown[0], batch.geometry, batch.visual_mask
+    )
+    text = capture.encode_text(batch.mixed.ids, batch.mixed.mask)
+    visual = capture.encode_visual(shown[1], batch.geometry, batch.visual_mask)
+    text_mask, visual_mask = (
+        batch.mixed.mask * batch.keep_title,
+        batch.visual_mask * batch.keep_photo,
+    )
+    fused = capture.fuse(text, visual, text_mask, visual_mask)
+    joint = capture.joint_vector(*fused, text_mask, visual_mask)
+    targets = title_targets(batch.clean.ids, batch.clean.mask, idf, params.title_sharpness)
+
+    def match(query: Tensor, item: Tensor) -> Tensor:
+        return contrast(query, item, targets, params.temperature)
+
+    return {
+        "mlm": heads.masked_language(first, capture.words, batch.labels),
+        "mrm": heads.masked_region(first, batch.visual, batch.masked_regions[0]),
+        "contrastive": match(first.visual_head, first.text_head),
+        "joint": match(joint, first.joint),
+        "visual": match(capture.visual_vector(visual, batch.visual_mask), first.visual_head),
+        "title": match(capture.text_vector(text, batch.mixed.mask), first.text_head),
+    }
+
+
+def _hidden(batch: Batch, masked: Tensor, token: Tensor) -> Tensor:
+    return torch.where(masked[..., None], token, batch.visual)
+
+
+if __name__ == "__main__":
+    run_stage(pretrain)

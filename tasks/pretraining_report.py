@@ -1,0 +1,34 @@
+"""The loss curves of pretraining: figures for DVC's plots and a picture for people."""
+
+from pathlib import Path
+
+import numpy as np
+
+from serving.atomic import atomic_file, atomic_folder
+
+
+def write_report(folder: Path, history: dict[str, list[float]]) -> None:
+    """Write `losses.csv` (step, one column a loss) and `losses.png` into `folder`."""
+    with atomic_folder(folder) as temporary:
+        names = list(history)
+        rows = [",".join(["step", *names])]
+        for step, values in enumerate(zip(*history.values(), strict=True), start=1):
+            rows.append(",".join([str(step), *(f"{value:.6f}" for value in values)]))
+        (temporary / "losses.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        _picture(temporary / "losses.png", history)
+
+
+def _picture(path: Path, history: dict[str, list[float]]) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * 3, 3 * 2), layout="constrained")
+    for place, (name, values) in enumerate(history.items(), start=1):
+        axes = figure.add_subplot(2, 3, place)
+        axes.plot(values, color="#9db4c0", linewidth=0.8)
+        window = max(1, len(values) // 20)
+        smooth = np.convolve(values, np.ones(window) / window, mode="valid")
+        axes.plot(np.arange(len(smooth)) + window / 2, smooth, color="#253237", linewidth=1.6)
+        axes.set_title(name)
+        axes.set_xlabel("step")
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, dpi=110)
