@@ -1,0 +1,127 @@
+"""Stage `evaluate`: the fresh collection is asked every labelled query by the road of clients.
+
+    python -m tasks.evaluate
+
+Both protocols, slices, the causes of misses and the baselines go to `metrics/retrieval.json`;
+what the gate and people look at beside it goes to `reports/retrieval/`, the rankings in Product1M's
+format to `rankings/`. Rankings of any system are scored on Product1M's annotation files with
+
+    python -m tasks.evaluate --rankings FILE --annotations DIR --protocol official --out FILE
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from serving.atomic import write_json
+from serving.bundle import SETTINGS
+from serving.errors import UserError
+from serving.search import ProductSearch
+from tasks.ingest import Receipt, milvus_uri
+from tasks.inspection import inspect
+from tasks.metrics import Corrected
+from tasks.params import Params, load_params
+from tasks.progress import console
+from tasks.published import Protocol, Split, score_file
+from tasks.rankings import write_rankings
+from tasks.retrieval import read_queries, retrieve
+from tasks.retrieval_report import write_report
+from tasks.scores import Scores, figures, score
+from tasks.stage import run_stage
+from tasks.workspace import Workspace
+
+
+def evaluate(workspace: Workspace, params: Params) -> None:
+    """Measure the collection of `artifacts/ingestion.json` on the labelled queries.
+
+    Raises:
+        UserError: no receipt, no bundle of the collection, no collection, no labelled query.
+    """
+    receipt = Receipt.read(workspace.receipt)
+    queries = read_queries(workspace, params)
+    uri = milvus_uri(workspace, params.ingest)
+    with ProductSearch(workspace.bundle, uri, receipt.collection) as search:
+        found = retrieve(search, queries, params.evaluate.depth)
+        rows, count = search.gallery.rows, search.gallery.count()
+        embedding = search.encoder.bundle.embedding
+    inspection = inspect(queries, found, rows, embedding, params.evaluate)
+    rankings = found.merged(queries)
+    fitted = _fitted_split(workspace.bundle)
+    scores = score(rankings, inspection.baselines, queries, fitted, params)
+    facts = {
+        "collection": receipt.collection,
+        "bundle": receipt.bundle,
+        "rows": {"collection": count, "gallery": len(queries.gallery)},
+    }
+    write_rankings(workspace.rankings, rankings.items())
+    write_report(workspace, queries, found, rows, inspection.misses, scores, params.evaluate)
+    write_json(workspace.retrieval_metrics, facts | figures(scores, queries, inspection, params))
+    _print_table(scores, f"{len(rankings)} queries of split {queries.split}", params)
+    console.print(
+        f"  figures → {workspace.retrieval_metrics}, pictures → {workspace.retrieval_report}"
+    )
+
+
+def _fitted_split(bundle: Path) -> str | None:
+    settings = json.loads((bundle / SETTINGS).read_text(encoding="utf-8"))
+    fitted = settings["embedding"].get("fitted_on")
+    return fitted["split"] if fitted else None
+
+
+def _print_table(scores: Scores, title: str, params: Params) -> None:
+    k = params.evaluate.ks[0]
+    table = Table(f"{title}, 95 % intervals", f"mAP@{k}", f"coverage@{k}")
+
+    def row(name: str, values: Corrected) -> None:
+        summary = values.summary(k, params.evaluate.resamples, params.seed)
+        cells = ("{mean:.3f} ({low:.3f} to {high:.3f})".format(**summary[key]) for key in summary)
+        table.add_row(name, *cells)
+
+    row("CAPTURE", scores.corrected)
+    for name, values in scores.baselines.items():
+        row(f"baseline: {name}", values)
+    console.print(table)
+
+
+def command(
+    rankings: Annotated[
+        Path | None, typer.Option(help="Product1M's retrieval_id_list.txt; none: the stage.")
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Folder of product1m_{gallery,dev,test}_ossurl_v2.txt.")
+    ] = None,
+    protocol: Annotated[Protocol, typer.Option(help="How to score.")] = "official",
+    split: Annotated[
+        Split, typer.Option(help="Whose queries; all: of both files, as the published script.")
+    ] = "test",
+    out: Annotated[Path | None, typer.Option(help="Where to write the JSON as well.")] = None,
+) -> None:
+    """Measure the fresh collection, or score a rankings file on Product1M's annotations."""
+    params = load_params()
+    if rankings is None and annotations is None:
+        evaluate(Workspace(), params)
+        return
+    if rankings is None or annotations is None:
+        raise UserError("--rankings and --annotations belong together: give both, or neither")
+    result = score_file(rankings, annotations, protocol, split, params)
+    if out is not None:
+        write_json(out, result)
+    typer.echo(json.dumps(result, ensure_ascii=False, indent=2))
+
+
+def _from_arguments(workspace: Workspace, params: Params) -> None:
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    if not arguments:
+        evaluate(workspace, params)
+        return
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    app(arguments, prog_name="python -m tasks.evaluate")
+
+
+if __name__ == "__main__":
+    run_stage(_from_arguments)

@@ -1,0 +1,116 @@
+"""Beside each query's road: exact search, the causes of misses, and the baselines' rankings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.bundle import EmbeddingSettings
+from serving.embedding import split_parts
+from serving.gallery import Rows
+from serving.search import Ranking
+from tasks.baselines import BASELINES, Gallery, Titles, rank_baselines
+from tasks.misses import Miss, Trace, attribute
+from tasks.params import Evaluate
+from tasks.progress import track
+from tasks.retrieval import Queries, Query, Retrieved
+
+_SAME_SCORE = 1e-5
+"""Products of unit vectors in float32 differ by less than this with the order of the sums."""
+
+
+@dataclass
+class Inspection:
+    """What was seen beside the road.
+
+    Attributes:
+        recalls: per instance of every query, the share of exact search's first hits in the index's.
+        misses: every product that was not found, and why.
+        baselines: rankings by query id, by the baseline's name.
+    """
+
+    recalls: list[float] = field(default_factory=list)
+    misses: list[Miss] = field(default_factory=list)
+    baselines: dict[str, dict[str, list[str]]] = field(
+        default_factory=lambda: {name: {} for name in BASELINES}
+    )
+
+
+def inspect(
+    queries: Queries,
+    found: Retrieved,
+    rows: Rows,
+    embedding: EmbeddingSettings,
+    params: Evaluate,
+) -> Inspection:
+    """Search every instance exactly, explain the misses, and rank by the baselines.
+
+    Args:
+        queries: what was asked.
+        found: the rankings of the road.
+        rows: the whole collection.
+        embedding: of the bundle that made it.
+        params: depths and overlaps.
+    """
+    raw = split_parts(rows.vectors, embedding.parts, embedding.dimensions)["raw"]
+    gallery = Gallery(rows.ids, raw, [hit.caption for hit in rows.hits])
+    titles = Titles(gallery.captions, queries.corpus)
+    inspection = Inspection()
+    asked = list(zip(queries.rows, found.rankings, strict=True))
+    for query, ranking in track(asked, "exact search and baselines"):
+        scores = ranking.encoded.vectors @ rows.vectors.T
+        inspection.recalls += [
+            index_recall(ids, row, rows.ids, params.index_k)
+            for ids, row in zip(ranking.rankings, scores, strict=True)
+        ]
+        exact = [best_items(row, rows.ids, params.ks[0]) for row in scores]
+        trace = _trace(query, ranking, exact, queries, params.ks[0])
+        inspection.misses += attribute(trace, params.match_iou)
+        ranked = rank_baselines(
+            ranking.encoded.parts["raw"], titles.scores(query.caption), gallery, params.depth
+        )
+        for name, ids in ranked.items():
+            inspection.baselines[name][query.id] = ids
+    return inspection
+
+
+def best_items(scores: NDArray[np.float32], ids: Sequence[str], k: int) -> list[str]:
+    """The k items of highest score, best first; equal scores in the order of the ids."""
+    return [ids[row] for row in np.argsort(-scores, kind="stable")[:k]]
+
+
+def index_recall(
+    found: Sequence[str], scores: NDArray[np.float32], ids: Sequence[str], k: int
+) -> float:
+    """Share of an exact search's first k hits that an index finds among its first k.
+
+    An item that scores as high as the k-th counts as one of them, whatever its place.
+
+    Args:
+        found: the index's ranking.
+        scores: exact scores `[G]`.
+        ids: of the G items.
+        k: places.
+    """
+    count = min(k, len(ids))
+    limit = np.partition(scores, -count)[-count] - _SAME_SCORE
+    good = {ids[int(row)] for row in np.flatnonzero(scores >= limit)}
+    return min(count, len(good.intersection(found[:k]))) / count
+
+
+def _trace(
+    query: Query, ranking: Ranking, exact: Sequence[Sequence[str]], queries: Queries, k: int
+) -> Trace:
+    def labels(ids: Sequence[str]) -> list[str]:
+        return [queries.gallery[item] for item in ids[:k] if item in queries.gallery]
+
+    return Trace(
+        query=query.id,
+        labels=query.labels,
+        boxes=query.boxes,
+        proposals=ranking.encoded.boxes,
+        exact=[labels(ids) for ids in exact],
+        index=[labels(ids) for ids in ranking.rankings],
+        merged=labels(ranking.merged),
+    )
