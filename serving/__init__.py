@@ -1,0 +1,26 @@
+"""The query side of unbundle: a bundle photo in, its products out. Runs without torch.
+
+from serving import ProductSearch
+
+with ProductSearch("data/bundles") as search:
+    answer = search("bundle.jpg", caption="AHC 套装 面霜 + 眼霜", k=10)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from serving.errors import UserError
+
+if TYPE_CHECKING:
+    from serving.gallery import Hit
+    from serving.search import Answer, Instance, ProductSearch
+
+__all__ = ["Answer", "Hit", "Instance", "ProductSearch", "UserError"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import Milvus' client and ONNX Runtime when they are first needed: they cost a second."""
+    if name in __all__:
+        from serving import search
+
+        return getattr(search, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,139 @@
+"""A bundle: the folder of networks, tokenizer and settings that serving runs."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from serving.embedding import PARTS, Modality
+from serving.errors import UserError
+
+SETTINGS = "bundle.json"
+DETECTOR = "detector.onnx"
+BACKBONE = "backbone.onnx"
+CAPTURE = "capture.onnx"
+TOKENIZER = "tokenizer.json"
+FILES = (DETECTOR, BACKBONE, CAPTURE, TOKENIZER)
+
+
+class Section(BaseModel):
+    """A frozen part of `bundle.json`; keys that a newer exporter adds are ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class DetectorSettings(Section):
+    """From photo to proposals."""
+
+    side: int = Field(ge=1)
+    """Of the letterboxed input, in pixels."""
+    min_score: float
+    nms_iou: float
+    max_proposals: int = Field(ge=1)
+
+
+class BackboneSettings(Section):
+    """From crops to visual tokens."""
+
+    name: str
+    side: int = Field(ge=1)
+    """Of a crop, in pixels."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    grid: int = Field(ge=0)
+    """The crop's region tokens are a grid of this side."""
+    dimension: int = Field(ge=1)
+
+
+class CaptureSettings(Section):
+    """From tokens and title to heads."""
+
+    title_tokens: int = Field(ge=2)
+    """Longest title, [CLS] and [SEP] included."""
+    regions: int = Field(ge=1)
+    dimension: int = Field(ge=1)
+
+
+class EmbeddingSettings(Section):
+    """How the parts of an instance become one vector."""
+
+    parts: tuple[str, ...]
+    dimensions: tuple[int, ...]
+    weights: dict[str, tuple[float, ...]]
+    """One weight per part, by what a query has."""
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Self:
+        if set(self.parts) != set(PARTS) or len(self.parts) != len(PARTS):
+            raise ValueError(f"parts: expected {', '.join(PARTS)}, found {', '.join(self.parts)}")
+        rows: list[tuple[str, tuple[float, ...]]] = [("dimensions", self.dimensions)]
+        rows += [(name, self.weights.get(name, ())) for name in get_args(Modality)]
+        for name, row in rows:
+            if len(row) != len(self.parts):
+                raise ValueError(f"{name}: expected {len(self.parts)} numbers, one per part")
+        return self
+
+
+class Bundle(Section):
+    """The checked settings of a bundle folder; `Bundle.open` makes it."""
+
+    folder: Path
+    format: Literal[1]
+    version: str = Field(pattern=r"^[0-9a-f]{12}$")
+    sha256: dict[str, str]
+    detector: DetectorSettings
+    backbone: BackboneSettings
+    capture: CaptureSettings
+    embedding: EmbeddingSettings
+    parity: dict[str, Any] = {}
+    """Differences to the torch networks, by network."""
+
+    @property
+    def dimension(self) -> int:
+        """Of the vectors that the bundle makes."""
+        return sum(self.embedding.dimensions)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Read `bundle.json` and compare every file with its digest.
+
+        Raises:
+            UserError: the folder is no bundle, a key is missing or wrong, a file is missing or is
+                not the one that was exported.
+        """
+        settings = folder / SETTINGS
+        try:
+            raw = json.loads(settings.read_text(encoding="utf-8"))
+            bundle = cls.model_validate({**raw, "folder": folder})
+        except FileNotFoundError:
+            raise UserError(f"{folder}: no bundle (no {SETTINGS}); run `make demo`") from None
+        except (json.JSONDecodeError, UnicodeDecodeError, TypeError):
+            raise UserError(f"{settings}: not a JSON object; run `dvc repro export`") from None
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join(str(part) for part in problem["loc"])
+            what = f"{key}: {problem['msg']}"
+            raise UserError(f"{settings}: {what}; run `dvc repro export`") from None
+        for name in FILES:
+            bundle._check(name)
+        return bundle
+
+    def _check(self, name: str) -> None:
+        path = self.folder / name
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; copy the whole bundle, or export it again")
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != self.sha256.get(name):
+            raise UserError(
+                f"{path}: sha256 {digest[:12]}… differs from {SETTINGS}; copy the bundle again"
+            )
+
+
+def bundle_folders(folder: Path) -> list[Path]:
+    """`folder` itself where it is a bundle, else the bundles in it, by name."""
+    if (folder / SETTINGS).exists():
+        return [folder]
+    return sorted(path.parent for path in folder.glob(f"*/{SETTINGS}"))

@@ -1,0 +1,248 @@
+"""The command `unbundle`: ask the index, see its state, go back, find what is wrong."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from serving.errors import UserError
+
+if TYPE_CHECKING:
+    from serving.filters import Filters
+    from serving.search import Answer, Instance, ProductSearch
+
+# Packages that cost a second to import (pymilvus, onnxruntime) are imported by the commands.
+
+app = typer.Typer(
+    name="unbundle",
+    help="Find every single product of a bundle photo in a catalogue.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+
+BUNDLES = Path("data/bundles")
+IMAGES = Path("data/catalogue")
+GROUP = "unbundle.commands"
+"""Entry points of commands that need more packages than serving."""
+
+BundleFolder = Annotated[
+    Path, typer.Option("--bundle", help="A bundle, or a folder of bundles by version.")
+]
+Uri = Annotated[
+    str | None,
+    typer.Option(help="Milvus: a folder *.db or a URL. Else MILVUS_URI, else data/milvus.db."),
+]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a mistake's traceback.")] = False,
+) -> None:
+    """Find every single product of a bundle photo in a catalogue."""
+
+
+@app.command()
+def query(
+    photo: Annotated[Path | None, typer.Argument(help="JPEG, PNG or WebP.")] = None,
+    title: Annotated[str, typer.Option(help="May name only some of the products.")] = "",
+    box: Annotated[
+        list[str] | None, typer.Option(help="x0,y0,x1,y1 in pixels, instead of the detector's.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="column=value, or column=low..high for a numeric column."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Products per box.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    picture: Annotated[Path | None, typer.Option(help="Write the answer as a picture.")] = None,
+    images: Annotated[Path, typer.Option(help="The catalogue's folder, for pictures.")] = IMAGES,
+    bundle: BundleFolder = BUNDLES,
+    uri: Uri = None,
+) -> None:
+    """Find the products of a photo, of a title, or of both."""
+    from serving.search import ProductSearch
+
+    boxes = [_parse_box(text) for text in box] if box else None
+    if photo is None and not title.strip():
+        raise UserError("the query is empty: give a photo, --title or both")
+    with ProductSearch(bundle, uri) as search:
+        filters = _parse_filters(where or [], search)
+        answer = search(photo, title, k, boxes, filters)
+    if as_json:
+        typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
+    else:
+        _print_answer(answer)
+    if picture:
+        _save_picture(picture, photo, answer, images, quiet=as_json)
+
+
+@app.command()
+def status(bundle: BundleFolder = BUNDLES, uri: Uri = None) -> None:
+    """Show what serves, what served before, and what else is there."""
+    from serving.bundle import bundle_folders
+    from serving.database import CHAMPION, PREVIOUS, Database, shown
+
+    with Database(uri) as database:
+        table = Table("collection", "rows", "bundle", "made (UTC)", "alias", box=None)
+        for item in database.collections():
+            made = item.created[:19].replace("T", " ")
+            names = ", ".join(item.aliases)
+            table.add_row(item.name, f"{item.rows:,}", item.bundle, made, names)
+        console.print(f"Milvus {database.version} at {shown(database.uri)}")
+        for alias in (CHAMPION, PREVIOUS):
+            console.print(f"{alias}: {database.target(alias) or 'nothing'}")
+        if table.row_count:
+            console.print(table)
+    versions = ", ".join(folder.name for folder in bundle_folders(bundle))
+    console.print(f"bundles in {bundle}: {versions or 'none'}")
+
+
+@app.command()
+def rollback(bundle: BundleFolder = BUNDLES, uri: Uri = None) -> None:
+    """Serve the previous index again."""
+    from serving.database import PREVIOUS, Database
+    from serving.search import bundle_of
+
+    with Database(uri) as database:
+        if database.target(PREVIOUS) is not None:
+            # Going back to an index whose bundle is gone would stop every query.
+            bundle_of(database.gallery(PREVIOUS), bundle)
+        before, now = database.rollback()
+    console.print(f"products: {before} → {now}")
+
+
+@app.command()
+def doctor(bundle: BundleFolder = BUNDLES, uri: Uri = None) -> None:
+    """Check packages, bundles and Milvus; exit with 1 where something fails."""
+    from serving.doctor import examine
+
+    styles = {"ok": "green", "warn": "yellow", "fail": "red"}
+    failed = False
+    for finding in examine(bundle, uri):
+        line = Text.assemble((f"{finding.state:<5}", styles[finding.state]), finding.text)
+        console.print(line, soft_wrap=True)
+        failed = failed or finding.state == "fail"
+    if failed:
+        raise typer.Exit(1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a mistake is one line on standard error and exit code 1."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    rest = [argument for argument in given if argument != "--debug"]
+    try:
+        _add_commands(next((argument for argument in rest if not argument.startswith("-")), ""))
+        app(rest, prog_name="unbundle")
+    except UserError as error:
+        if debug:
+            raise
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            "error:", str(error), style="red", markup=False
+        )
+        raise SystemExit(1) from None
+
+
+def _add_commands(wanted: str) -> None:
+    registered = {command.name for command in app.registered_commands}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        if entry.name == wanted:
+            app.command(entry.name)(_load(entry))
+        elif entry.name not in registered:
+            # Only named: its packages take seconds to import.
+            about = f"See unbundle {entry.name} --help (needs the extra train)."
+            app.command(entry.name, help=about)(_not_loaded)
+
+
+def _not_loaded() -> None:
+    raise AssertionError("the command that was asked for is always loaded")
+
+
+def _load(entry: EntryPoint) -> Callable[..., Any]:
+    try:
+        return entry.load()  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"unbundle {entry.name}: package {error.name} is missing; "
+            "run `pip install 'unbundle[train]'`"
+        ) from None
+
+
+def _parse_box(text: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 4:
+        raise UserError(f"--box {text}: expected four numbers x0,y0,x1,y1 in pixels of the photo")
+    return numbers
+
+
+def _parse_filters(texts: Sequence[str], search: "ProductSearch") -> "Filters":
+    numeric = {column.name for column in search.gallery.columns if column.numeric}
+    values: dict[str, list[str]] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UserError(f"--filter {text}: expected column=value or column=low..high")
+        values.setdefault(name, []).append(value)
+    ranged = {name for name in numeric & set(values) if any(".." in text for text in values[name])}
+    for name in ranged:
+        if len(values[name]) > 1:
+            raise UserError(f"--filter {name}: expected one low..high, or values without one")
+    return {name: _bounds(*texts) if name in ranged else texts for name, texts in values.items()}
+
+
+def _bounds(text: str) -> dict[str, str]:
+    low, _, high = text.partition("..")
+    return {name: bound for name, bound in (("min", low), ("max", high)) if bound}
+
+
+def _print_answer(answer: "Answer") -> None:
+    for number, instance in enumerate(answer.instances, 1):
+        console.print(f"[bold]{number}[/bold]  {_where(instance)}")
+        if not instance.hits:
+            console.print("   no product passes the filters\n")
+            continue
+        table = Table("score", "product", "title", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        for hit in instance.hits:
+            table.add_row(f"{hit.score:.3f}", Text(hit.product), Text(hit.caption))
+        console.print(table)
+        console.print()
+
+
+def _where(instance: "Instance") -> str:
+    if instance.box is None:
+        return "the title"
+    x0, y0, x1, y1 = (round(value) for value in instance.box)
+    return f"box {x0},{y0} to {x1},{y1}, seen with {instance.score:.2f}"
+
+
+def _save_picture(
+    path: Path, photo: Path | None, answer: "Answer", images: Path, quiet: bool
+) -> None:
+    from serving.atomic import atomic_file
+    from serving.imaging import open_photo
+    from serving.picture import draw_answer
+
+    image = draw_answer(open_photo(photo) if photo else None, answer, images)
+    try:
+        with atomic_file(path) as temporary:
+            image.save(temporary)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be written ({error}); give a .png or .jpg") from None
+    if not quiet:
+        console.print(f"picture: {path}")
+
+
+if __name__ == "__main__":
+    main()

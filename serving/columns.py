@@ -1,0 +1,86 @@
+"""The catalogue's own columns (price, brand …) as typed fields of an index.
+
+A column of plain numbers becomes a DOUBLE field, any other a VARCHAR field. A column whose name a
+Milvus expression cannot hold (`品牌`, `unit price`, `in`) lives in a field `column_<n>`; callers
+keep using its name.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from serving.errors import UserError
+
+TEXT_BYTES = 4096
+"""Longest text of a field, in UTF-8 bytes: a Milvus server counts bytes, Milvus Lite characters."""
+
+MOST_COLUMNS = 56
+"""A server takes 64 fields, some of which are ours."""
+
+FIXED_FIELDS = ("id", "label", "caption", "image")
+"""Text fields that every index has beside `vector`."""
+
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+_RESERVED = {
+    *("id", "label", "caption", "image", "vector", "rowid", "timestamp"),
+    *("true", "false", "null", "and", "or", "not", "in", "like", "is", "exists"),
+    *("iso", "interval", "json_contains", "array_contains", "text_match", "phrase_match"),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the catalogue in an index."""
+
+    name: str
+    field: str
+    numeric: bool
+
+    def cell(self, text: str) -> str | float:
+        """The value that the index holds for a cell of the catalogue."""
+        return float(text) if self.numeric else clip(text)
+
+
+def infer_columns(values: Mapping[str, Sequence[str]]) -> tuple[Column, ...]:
+    """Type the carried columns, given all their cells by column name.
+
+    Raises:
+        UserError: more columns than a Milvus collection holds.
+    """
+    if len(values) > MOST_COLUMNS:
+        raise UserError(
+            f"catalogue.csv: {len(values)} columns beside the known ones, an index holds "
+            f"{MOST_COLUMNS}; remove some"
+        )
+    return tuple(
+        Column(name, _field(name, number), _numeric(cells))
+        for number, (name, cells) in enumerate(values.items())
+    )
+
+
+def clip(text: str, limit: int = TEXT_BYTES) -> str:
+    """Shorten `text` to at most `limit` bytes of UTF-8, between characters."""
+    return text.encode()[:limit].decode(errors="ignore")
+
+
+def dump_columns(columns: Sequence[Column]) -> str:
+    """The columns as JSON text, for a property of the collection."""
+    return json.dumps([asdict(column) for column in columns], ensure_ascii=False)
+
+
+def load_columns(text: str) -> tuple[Column, ...]:
+    """Undo `dump_columns`."""
+    return tuple(Column(**column) for column in json.loads(text))
+
+
+def _field(name: str, number: int) -> str:
+    plain = _FIELD.fullmatch(name) and name.lower() not in _RESERVED
+    # Two plain names never collide, and a plain name of the form column_<n> gives way.
+    return name if plain and not re.fullmatch(r"column_\d+", name) else f"column_{number}"
+
+
+def _numeric(cells: Sequence[str]) -> bool:
+    # A leading zero is part of a code (EAN, article number): as a number it would be lost.
+    return bool(cells) and all(_NUMBER.fullmatch(cell) for cell in cells)

@@ -1,0 +1,245 @@
+"""From a photo and a title to instance vectors, on ONNX Runtime.
+
+Detector, backbone and CAPTURE are run over all instances of a query (or all photos of an ingestion
+batch) at once; the title is tokenised once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from serving.boxes import Boxes
+from serving.bundle import BACKBONE, CAPTURE, DETECTOR, TOKENIZER, Bundle
+from serving.embedding import Vectors, join_parts, modality, unit
+from serving.errors import UserError
+from serving.imaging import Photo, crops, geometry, letterbox, normalise
+from serving.proposals import select_proposals
+
+MOST_BOXES = 64
+"""Boxes that a caller may give for one photo."""
+
+Tokens = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """What the detector sees in a photo, best first; the whole photo with score 0 if nothing."""
+
+    boxes: Boxes
+    """`[N, 4]` in photo pixels."""
+    scores: NDArray[np.float32]
+    """`[N]`, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The instances of one query."""
+
+    boxes: Boxes
+    """`[N, 4]` in photo pixels; `[0, 4]` for a query without a photo, which is one instance."""
+    scores: NDArray[np.float32]
+    """`[N]`: the detector's, or 1 for given boxes and for a title alone."""
+    parts: dict[str, Vectors]
+    """Unit rows `[N, d]` by part; zeros for the part of a missing modality."""
+    vectors: Vectors
+    """`[N, D]`, the query vectors."""
+
+
+@dataclass(frozen=True)
+class _Visual:
+    """Visual input of CAPTURE, a row per instance."""
+
+    tokens: Tokens  # [N, V, D]
+    geometry: NDArray[np.float32]  # [N, V, 5]
+    mask: NDArray[np.int64]  # [N, V]
+
+
+class Encoder:
+    """Runs a bundle.
+
+    Args:
+        bundle: the opened bundle.
+        threads: of each network; 0 takes all cores.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+        self.bundle = bundle
+        self._detector = _session(bundle, DETECTOR, threads)
+        self._backbone = _session(bundle, BACKBONE, threads)
+        self._capture = _session(bundle, CAPTURE, threads)
+        self._tokenizer = _tokenizer(bundle)
+
+    def propose(self, photo: Photo) -> Proposals:
+        """The products that the detector sees in a photo."""
+        return self._propose([photo])[0]
+
+    def encode(
+        self,
+        photo: Photo | None,
+        caption: str = "",
+        boxes: Boxes | Sequence[Sequence[float]] | None = None,
+    ) -> Encoded:
+        """Encode a query: a photo, a title or both.
+
+        Args:
+            photo: upright RGB pixels.
+            caption: the title; may name only some of the products.
+            boxes: `[N, 4]` in photo pixels, instead of the detector's.
+
+        Raises:
+            UserError: neither photo nor title; a box without area or beyond the photo.
+        """
+        if photo is None:
+            return self._encode_title(caption, boxes)
+        if boxes is None:
+            found = self.propose(photo)
+        else:
+            given = _checked_boxes(boxes, photo)
+            found = Proposals(given, np.ones(len(given), np.float32))
+        visual = self._visual([photo], [found.boxes])
+        parts = self._parts(visual, [caption] * len(found.boxes))
+        return Encoded(found.boxes, found.scores, parts, self._query_vectors(parts, True, caption))
+
+    def encode_gallery(self, photos: Sequence[Photo], captions: Sequence[str]) -> Vectors:
+        """Gallery vectors `[N, D]` of single-product photos, each by its best proposal."""
+        boxes = [found.boxes[:1] for found in self._propose(photos)]
+        parts = self._parts(self._visual(photos, boxes), captions)
+        return join_parts(parts, self.bundle.embedding.parts)
+
+    def _encode_title(
+        self, caption: str, boxes: Boxes | Sequence[Sequence[float]] | None
+    ) -> Encoded:
+        if not caption.strip():
+            raise UserError("the query is empty: give a photo, a title or both")
+        if boxes is not None:
+            raise UserError("boxes without a photo: give the photo that they are in")
+        parts = self._parts(None, [caption])
+        vectors = self._query_vectors(parts, False, caption)
+        return Encoded(np.zeros((0, 4), np.float32), np.ones(1, np.float32), parts, vectors)
+
+    def _propose(self, photos: Sequence[Photo]) -> list[Proposals]:
+        settings = self.bundle.detector
+        inputs = [letterbox(photo, settings.side) for photo in photos]
+        images = np.stack([image for image, _ in inputs])
+        all_boxes, all_scores = self._detector.run(["boxes", "scores"], {"image": images})
+        found = []
+        for photo, (_, factor), boxes, scores in zip(
+            photos, inputs, all_boxes, all_scores, strict=True
+        ):
+            height, width = photo.shape[:2]
+            selected = select_proposals(
+                boxes,
+                scores,
+                factor,
+                width,
+                height,
+                settings.min_score,
+                settings.nms_iou,
+                settings.max_proposals,
+            )
+            found.append(Proposals(*selected))
+        return found
+
+    def _visual(self, photos: Sequence[Photo], boxes: Sequence[Boxes]) -> _Visual:
+        settings = self.bundle.backbone
+        pairs = list(zip(photos, boxes, strict=True))
+        cut = np.concatenate([crops(photo, rows, settings.side) for photo, rows in pairs])
+        batch = normalise(cut, settings.mean, settings.std)
+        (tokens,) = self._backbone.run(["tokens"], {"crops": batch})
+        rows = np.concatenate(
+            [geometry(rows, photo.shape[1], photo.shape[0]) for photo, rows in pairs]
+        )
+        count, length = tokens.shape[:2]
+        return _Visual(
+            tokens,
+            np.repeat(rows[:, None], length, axis=1),
+            np.ones((count, length), np.int64),
+        )
+
+    def _no_visual(self, count: int) -> _Visual:
+        dimension = self.bundle.backbone.dimension
+        return _Visual(
+            np.zeros((count, 1, dimension), np.float32),
+            np.zeros((count, 1, 5), np.float32),
+            np.zeros((count, 1), np.int64),
+        )
+
+    def _parts(self, visual: _Visual | None, captions: Sequence[str]) -> dict[str, Vectors]:
+        seen = visual or self._no_visual(len(captions))
+        ids, mask = self._title(captions)
+        visual_head, text_head, joint = self._capture.run(
+            ["visual_head", "text_head", "joint"],
+            {
+                "input_ids": ids,
+                "attention_mask": mask,
+                "visual": seen.tokens,
+                "geometry": seen.geometry,
+                "visual_mask": seen.mask,
+            },
+        )
+        has_photo = np.float32(visual is not None)
+        return {
+            "raw": unit(seen.tokens[:, 0]),
+            "visual": visual_head * has_photo,
+            "text": text_head * mask.any(axis=1, keepdims=True).astype(np.float32),
+            "joint": joint,
+        }
+
+    def _title(self, captions: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        distinct = list(dict.fromkeys(caption.strip() for caption in captions))
+        encodings = dict(zip(distinct, self._tokenizer.encode_batch(distinct), strict=True))
+        rows = [encodings[caption.strip()] for caption in captions]
+        ids = np.asarray([row.ids for row in rows], np.int64)
+        # A missing title is all padding: CAPTURE sees no token of it.
+        mask = np.asarray(
+            [
+                np.multiply(row.attention_mask, bool(caption.strip()))
+                for row, caption in zip(rows, captions, strict=True)
+            ],
+            np.int64,
+        )
+        return ids, mask
+
+    def _query_vectors(self, parts: dict[str, Vectors], has_photo: bool, caption: str) -> Vectors:
+        settings = self.bundle.embedding
+        weights = settings.weights[modality(has_photo, bool(caption.strip()))]
+        return join_parts(parts, settings.parts, weights)
+
+
+def _session(bundle: Bundle, name: str, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Three networks in turn: a pool that spins after its network is done slows the next one's.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(
+        bundle.folder / name, options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _tokenizer(bundle: Bundle) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(bundle.folder / TOKENIZER))
+    tokenizer.enable_truncation(bundle.capture.title_tokens)
+    tokenizer.enable_padding(pad_id=tokenizer.token_to_id("[PAD]") or 0, pad_token="[PAD]")
+    return tokenizer
+
+
+def _checked_boxes(boxes: Boxes | Sequence[Sequence[float]], photo: Photo) -> Boxes:
+    height, width = photo.shape[:2]
+    wanted = f"expected x0,y0,x1,y1 with area, inside the photo of {width} x {height} pixels"
+    if not 1 <= len(boxes) <= MOST_BOXES:
+        raise UserError(f"{len(boxes)} boxes: give 1 to {MOST_BOXES}")
+    for box in boxes:
+        numbers = np.asarray(box, np.float64)
+        shaped = numbers.shape == (4,) and bool(np.isfinite(numbers).all())
+        if shaped:
+            x0, y0, x1, y1 = numbers
+            shaped = 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height
+        if not shaped:
+            raise UserError(f"box {','.join(f'{value:g}' for value in numbers.flat)}: {wanted}")
+    return np.asarray(boxes, np.float32)

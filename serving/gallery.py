@@ -1,0 +1,314 @@
+"""One collection of product vectors: rows in, nearest products out."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymilvus import MilvusClient
+
+from serving.columns import FIXED_FIELDS, TEXT_BYTES, Column, clip, load_columns
+from serving.errors import UserError
+from serving.filters import Filters, compile_filters
+
+Vectors = NDArray[np.float32]
+
+VECTOR = "vector"
+METRIC = "IP"
+ID_LENGTH = 64
+ID = re.compile(rf"[A-Za-z0-9_.:-]{{1,{ID_LENGTH}}}")
+TIMEOUT = 60.0
+"""Seconds for one call: without it pymilvus waits for ever."""
+
+MOST_QUERIES = 64
+"""Vectors of one call: Lite's cost is a loop over its keys once per call."""
+
+MOST_HITS = 16384
+"""A server's limit for one list of hits."""
+
+_OVERFETCH = 4  # rows asked for per product wanted: most products have a few photos
+_PAGE = 1000  # rows per call when everything is read
+_UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Item:
+    """One gallery photo as it enters the index."""
+
+    id: str
+    label: str
+    caption: str
+    image: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Cells of the catalogue's own columns by column name."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One gallery photo as an answer."""
+
+    id: str
+    label: str
+    """The product; empty where the catalogue does not say."""
+    score: float
+    """Inner product of unit vectors, -1 to 1."""
+    caption: str
+    image: str
+    """Path relative to the catalogue's folder."""
+    fields: dict[str, str | float] = field(default_factory=dict)
+    """Cells of the catalogue's own columns by column name."""
+
+    @property
+    def product(self) -> str:
+        """What results are grouped by: the label, or the photo itself where it is unknown."""
+        return self.label or self.id
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Every row of a gallery, by id ascending."""
+
+    hits: tuple[Hit, ...]
+    """The rows without a score (0)."""
+    vectors: Vectors
+    """`[N, D]`, unit rows."""
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids, ascending."""
+        return [hit.id for hit in self.hits]
+
+
+class Gallery:
+    """A loaded collection; `Database.gallery` and `Database.create_gallery` make it.
+
+    Attributes:
+        name: of the collection, never an alias.
+        place: the address, for messages.
+        properties: lineage: `bundle` and whatever evaluation added.
+        columns: the catalogue's columns in this index.
+        dimension: of the vectors.
+        index: `{"type": "FLAT"}` or `{"type": "HNSW", "m": …}`, each with its metric.
+
+    Raises:
+        UserError: the collection has not the fields that `Database.create_gallery` makes.
+    """
+
+    def __init__(self, client: MilvusClient, name: str, place: str) -> None:
+        self._client = client
+        self.place = place
+        self.name = name
+        about = client.describe_collection(name, timeout=TIMEOUT)
+        self.properties: dict[str, str] = dict(about["properties"])
+        vector = next((entry for entry in about["fields"] if entry["name"] == VECTOR), None)
+        if vector is None or not {"columns", "index"} <= set(self.properties):
+            raise UserError(f"{place}: collection {name} is none of unbundle; give another name")
+        self.dimension = int(vector["params"]["dim"])
+        self.columns: tuple[Column, ...] = load_columns(self.properties["columns"])
+        self.index: dict[str, str | int] = json.loads(self.properties["index"])
+        self._check_metric()
+        client.load_collection(name, timeout=TIMEOUT)
+
+    def upsert(self, items: Sequence[Item], vectors: Vectors) -> None:
+        """Write rows; one with a known id replaces the old one.
+
+        Args:
+            items: the rows.
+            vectors: `[N, D]`, one unit row per item.
+
+        Raises:
+            UserError: an id, label or image path that an index cannot hold.
+            ValueError: vectors of another shape, not finite or not of length 1.
+        """
+        self._check_vectors(vectors)
+        if len(items) != len(vectors):
+            raise ValueError(f"{len(items)} items, {len(vectors)} vectors")
+        rows = [
+            self._row(item, vector) for item, vector in zip(items, vectors.tolist(), strict=True)
+        ]
+        if rows:
+            self._client.upsert(self.name, rows, timeout=TIMEOUT)
+
+    def flush(self) -> None:
+        """Seal what was written, so that the index covers it."""
+        self._client.flush(self.name, timeout=TIMEOUT)
+
+    def count(self) -> int:
+        """Number of rows, everything acknowledged included."""
+        answer = self._client.query(
+            self.name, output_fields=["count(*)"], consistency_level="Strong", timeout=TIMEOUT
+        )
+        return int(answer[0]["count(*)"])
+
+    def ids(self) -> set[str]:
+        """All ids, everything acknowledged included."""
+        return {str(row["id"]) for row in self._all(["id"])}
+
+    def annotate(self, properties: Mapping[str, str]) -> None:
+        """Add properties (evaluation evidence) to the collection."""
+        self._client.alter_collection_properties(self.name, dict(properties), timeout=TIMEOUT)
+        self.properties.update(properties)
+
+    def search(self, vectors: Vectors, k: int, filters: Filters | None = None) -> list[list[Hit]]:
+        """The `k` nearest photos of each query vector, best first.
+
+        Args:
+            vectors: `[N, D]`, finite.
+            k: hits per vector; fewer where the gallery or the filter has fewer.
+            filters: see `serving.filters`.
+
+        Returns:
+            One list per vector; equal scores in the order of their ids.
+
+        Raises:
+            UserError: a filter that does not fit the columns.
+        """
+        self._check_vectors(vectors)
+        expression = compile_filters(filters, self.columns)
+        found: list[list[Hit]] = []
+        for start in range(0, len(vectors), MOST_QUERIES):
+            answer = self._client.search(
+                self.name,
+                data=vectors[start : start + MOST_QUERIES],
+                anns_field=VECTOR,
+                limit=min(k, MOST_HITS),
+                filter=expression,
+                output_fields=[*FIXED_FIELDS, *(column.field for column in self.columns)],
+                search_params=self._search_params(k),
+                consistency_level="Bounded",
+                timeout=TIMEOUT,
+            )
+            found += [
+                _ranked(self._hit(row["entity"], row["distance"]) for row in rows)
+                for rows in answer
+            ]
+        return found
+
+    def search_products(
+        self, vectors: Vectors, k: int, filters: Filters | None = None
+    ) -> list[list[Hit]]:
+        """The best photo of each of the `k` nearest products, per query vector, best first.
+
+        Milvus' own grouping loses groups on Lite and is ignored by older servers: this asks for
+        more photos than products, and for more again while too few products come back.
+        """
+        depth = k * _OVERFETCH
+        answers: list[list[Hit]] = [[] for _ in vectors]
+        open_rows = list(range(len(vectors)))
+        while open_rows:
+            found = self.search(vectors[open_rows], depth, filters)
+            short = []
+            for row, hits in zip(open_rows, found, strict=True):
+                answers[row] = best_per_product(hits)[:k]
+                exhausted = len(hits) < depth or depth >= MOST_HITS
+                if len(answers[row]) < k and not exhausted:
+                    short.append(row)
+            open_rows, depth = short, min(depth * _OVERFETCH, MOST_HITS)
+        return answers
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Every row with its vector, read once."""
+        fields = [*FIXED_FIELDS, *(column.field for column in self.columns), VECTOR]
+        entities = sorted(self._all(fields), key=lambda entity: str(entity["id"]))
+        vectors = np.asarray([entity[VECTOR] for entity in entities], np.float32)
+        return Rows(
+            tuple(self._hit(entity, 0.0) for entity in entities),
+            vectors.reshape(len(entities), self.dimension),
+        )
+
+    def exact_search(self, vectors: Vectors, k: int) -> list[list[Hit]]:
+        """What `search` returns when no index approximates: numpy over every row."""
+        scores = np.asarray(vectors, np.float32) @ self.rows.vectors.T
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return [
+            [_scored(self.rows.hits[index], row[index]) for index in best]
+            for row, best in zip(scores, order, strict=True)
+        ]
+
+    def _check_vectors(self, vectors: Vectors) -> None:
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+            raise ValueError(f"expected vectors [N, {self.dimension}], found {vectors.shape}")
+        # Lite takes NaN and zero vectors, and answers with nonsense.
+        lengths = np.linalg.norm(vectors, axis=1)
+        if not np.all(np.abs(lengths - 1) < _UNIT_TOLERANCE):
+            raise ValueError(f"expected vectors of length 1, found {lengths}")
+
+    def _row(self, item: Item, vector: list[float]) -> dict[str, Any]:
+        if not ID.fullmatch(item.id):
+            raise UserError(
+                f"catalogue.csv: id {item.id!r}: expected 1 to {ID_LENGTH} letters, digits or _.:-"
+            )
+        for key, text in (("label", item.label), ("image", item.image)):
+            if len(text.encode()) > TEXT_BYTES:
+                raise UserError(
+                    f"catalogue.csv: id {item.id}: {key} longer than {TEXT_BYTES} bytes; shorten it"
+                )
+        return {
+            "id": item.id,
+            VECTOR: vector,
+            "label": item.label,
+            "caption": clip(item.caption),
+            "image": item.image,
+            **{column.field: column.cell(item.columns[column.name]) for column in self.columns},
+        }
+
+    def _hit(self, entity: Mapping[str, Any], score: float) -> Hit:
+        return Hit(
+            id=str(entity["id"]),
+            label=str(entity["label"]),
+            score=float(score),
+            caption=str(entity["caption"]),
+            image=str(entity["image"]),
+            fields={column.name: entity[column.field] for column in self.columns},
+        )
+
+    def _all(self, fields: list[str]) -> list[Mapping[str, Any]]:
+        iterator = self._client.query_iterator(
+            self.name,
+            batch_size=_PAGE,
+            output_fields=fields,
+            consistency_level="Strong",
+            timeout=TIMEOUT,
+        )
+        found: list[Mapping[str, Any]] = []
+        try:
+            while page := iterator.next():
+                found += page
+        finally:
+            iterator.close()
+        return found
+
+    def _check_metric(self) -> None:
+        metric = self._client.describe_index(self.name, VECTOR, timeout=TIMEOUT)["metric_type"]
+        # Lite answers a search with another metric than the index's by the index's, silently.
+        if metric != METRIC:
+            raise UserError(
+                f"{self.place}: collection {self.name} has metric {metric}, expected {METRIC}; "
+                "run `dvc repro ingest`"
+            )
+
+    def _search_params(self, k: int) -> dict[str, Any]:
+        if self.index["type"] != "HNSW":
+            return {"metric_type": METRIC}
+        return {"metric_type": METRIC, "params": {"ef": max(int(self.index["ef"]), k)}}
+
+
+def best_per_product(hits: Sequence[Hit]) -> list[Hit]:
+    """The first hit of each product, in the order of the hits."""
+    best: dict[str, Hit] = {}
+    for hit in hits:
+        best.setdefault(hit.product, hit)
+    return list(best.values())
+
+
+def _ranked(hits: Any) -> list[Hit]:
+    return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+
+
+def _scored(hit: Hit, score: float) -> Hit:
+    return Hit(hit.id, hit.label, float(score), hit.caption, hit.image, hit.fields)

@@ -1,0 +1,197 @@
+"""A query answered: boxes of the photo, and for each the products of the catalogue, best first."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from serving.bundle import SETTINGS, Bundle
+from serving.database import CHAMPION, Database
+from serving.encoder import Encoded, Encoder
+from serving.errors import UserError
+from serving.filters import Filters
+from serving.gallery import Gallery, Hit
+from serving.imaging import Photo, open_photo
+from serving.merging import interleave
+
+__all__ = ["Answer", "Hit", "Instance", "ProductSearch", "Ranking", "UserError"]
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One product of the query."""
+
+    box: Box | None
+    """x0, y0, x1, y1 in pixels of the upright photo; None for a query without a photo."""
+    score: float
+    """The detector's, 0 to 1; 1 for given boxes and for a title alone."""
+    hits: tuple[Hit, ...]
+    """One per product of the catalogue, best first."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The products of one query."""
+
+    instances: tuple[Instance, ...]
+    """Best box first."""
+    collection: str
+    bundle: str
+    """Version of the bundle."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One query as the evaluation reads it: gallery photos, not grouped by product."""
+
+    encoded: Encoded
+    rankings: list[list[str]]
+    """Gallery ids of each instance, best first."""
+    merged: list[str]
+    """The query's ranking, see `serving.merging`."""
+
+
+class ProductSearch:
+    """A bundle and the collection that it made, ready for queries.
+
+    Args:
+        bundle: a bundle's folder, or a folder of them by version (`data/bundles`), of which the one
+            that made the collection is taken.
+        uri: Milvus, see `serving.database.Database`.
+        alias: an alias, or the name of a collection.
+        token: of a Milvus server.
+        threads: of each network; 0 takes all cores.
+
+    Raises:
+        UserError: no bundle, no database, no such alias, or another bundle made the collection.
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path = "data/bundles",
+        uri: str | None = None,
+        alias: str = CHAMPION,
+        token: str | None = None,
+        threads: int = 0,
+    ) -> None:
+        self._database = Database(uri, token)
+        try:
+            # By its name: an alias that moves later must not bring another bundle's vectors.
+            self.gallery: Gallery = self._database.gallery(alias)
+            self.encoder = Encoder(bundle_of(self.gallery, Path(bundle)), threads)
+        except BaseException:
+            self._database.close()
+            raise
+
+    def __call__(
+        self,
+        photo: str | Path | bytes | Photo | None = None,
+        caption: str = "",
+        k: int = 10,
+        boxes: Sequence[Sequence[float]] | None = None,
+        filters: Filters | None = None,
+    ) -> Answer:
+        """Find the products of a photo, of a title, or of both.
+
+        Args:
+            photo: a path, an image file's bytes, or upright RGB pixels.
+            caption: the title.
+            k: products per instance.
+            boxes: x0, y0, x1, y1 in pixels of the upright photo, instead of the detector's.
+            filters: conditions on catalogue columns, see `serving.filters`.
+
+        Raises:
+            UserError: neither photo nor title, no readable photo, a bad box, filter or k.
+        """
+        if k < 1:
+            raise UserError(f"k {k}: expected 1 or more products per box")
+        encoded = self.encoder.encode(_pixels(photo), caption, boxes)
+        found = self.gallery.search_products(encoded.vectors, k, filters)
+        seen: list[Box | None] = [_box(box) for box in encoded.boxes] or [None]
+        return Answer(
+            tuple(
+                Instance(box, float(score), tuple(hits))
+                for box, score, hits in zip(seen, encoded.scores, found, strict=True)
+            ),
+            self.gallery.name,
+            self.encoder.bundle.version,
+        )
+
+    def rank(
+        self, photo: str | Path | bytes | Photo | None, caption: str = "", depth: int = 100
+    ) -> Ranking:
+        """Rank gallery photos, not grouped, as the metrics read them.
+
+        Args:
+            photo: as in a query.
+            caption: as in a query.
+            depth: length of every ranking.
+        """
+        encoded = self.encoder.encode(_pixels(photo), caption)
+        found = self.gallery.search(encoded.vectors, depth)
+        rankings = [[hit.id for hit in hits] for hits in found]
+        return Ranking(encoded, rankings, interleave(rankings, depth))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def bundle_of(gallery: Gallery, folder: Path) -> Bundle:
+    """Open the bundle that made a gallery: `folder` itself, or `folder/<version>`.
+
+    Raises:
+        UserError: `folder` is another bundle, or holds none of that version.
+    """
+    version = gallery.properties.get("bundle", "")
+    alone = (folder / SETTINGS).exists()
+    if not alone and not (folder / version / SETTINGS).exists():
+        raise UserError(
+            f"{folder}: no bundle {version}, which made {gallery.name}; copy it there, or run "
+            "`unbundle promote`"
+        )
+    bundle = Bundle.open(folder if alone else folder / version)
+    if bundle.version != version:
+        raise UserError(
+            f"{bundle.folder}: bundle {bundle.version}, but {gallery.name} was made with "
+            f"{version}; give that bundle, or run `dvc repro ingest`"
+        )
+    if bundle.dimension != gallery.dimension:
+        raise UserError(
+            f"{bundle.folder}: vectors of {bundle.dimension} numbers, {gallery.name} has "
+            f"{gallery.dimension}; run `dvc repro ingest`"
+        )
+    return bundle
+
+
+def _pixels(photo: str | Path | bytes | Photo | None) -> Photo | None:
+    match photo:
+        case str() | Path():
+            return open_photo(Path(photo))
+        case bytes():
+            return open_photo(photo)
+        case _:
+            return photo
+
+
+def _box(box: Any) -> Box:
+    x0, y0, x1, y1 = (round(float(value), 1) for value in box)
+    return x0, y0, x1, y1

@@ -1,0 +1,193 @@
+"""Stage `ingest`: the gallery's vectors in a Milvus collection named by its content.
+
+    python -m tasks.ingest
+
+The name is a hash of bundle, gallery and index, so a changed photo, title or network makes a new
+collection beside the one that serves, and an unchanged one is recognised and left alone. Rows are
+encoded and written in fixed batches: a killed run goes on with the first batch that is not whole,
+and ends with the same vectors.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from serving.atomic import write_json
+from serving.bundle import Bundle
+from serving.columns import infer_columns
+from serving.database import Database, Hnsw, address, shown
+from serving.errors import UserError
+from serving.gallery import Gallery, Item
+from serving.imaging import open_photo
+from tasks.digests import digest
+from tasks.params import Ingest, Params
+from tasks.progress import console, track
+from tasks.stage import run_stage
+from tasks.workspace import Workspace
+
+SCHEMA = 1
+"""Counted up when collections of another make are needed."""
+
+_MANIFEST = {"id", "image", "caption", "labels", "split", "kind", "boxes", "width", "height"}
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What ingestion put where; the same inputs give the same receipt."""
+
+    collection: str
+    rows: int
+    bundle: str
+    """Version."""
+    gallery: str
+    """Digest of the gallery's rows and photos."""
+    uri: str
+    dimension: int
+    index: dict[str, str | int]
+
+    @classmethod
+    def read(cls, path: Path) -> "Receipt":
+        """Read a receipt.
+
+        Raises:
+            UserError: there is none.
+        """
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; run `dvc repro ingest`")
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def ingest(workspace: Workspace, params: Params) -> None:
+    """Fill the collection of this bundle and gallery, and write `artifacts/ingestion.json`.
+
+    Raises:
+        UserError: no bundle, manifest or gallery row; Milvus is locked, cannot be reached, or
+            holds other rows under this name.
+    """
+    bundle = Bundle.open(workspace.bundle)
+    items = read_gallery(workspace.manifest)
+    content = _digest(items, workspace.catalogue)
+    columns = infer_columns(
+        {name: [item.columns[name] for item in items] for name in items[0].columns}
+    )
+    hnsw = Hnsw(**params.ingest.hnsw.model_dump())
+    with Database(milvus_uri(workspace, params.ingest), create=True) as database:
+        index = database.index(hnsw)
+        name = f"products_{digest(SCHEMA, bundle.version, content, json.dumps(index))[:12]}"
+        gallery = database.create_gallery(
+            name, bundle.dimension, columns, {"bundle": bundle.version, "gallery": content}, hnsw
+        )
+        if gallery.count() == len(items):
+            console.print(f"  {name} is there with {len(items):,} rows: nothing to do")
+        else:
+            _fill(gallery, items, bundle, workspace, params.ingest)
+        receipt = Receipt(
+            collection=name,
+            rows=len(items),
+            bundle=bundle.version,
+            gallery=content,
+            uri=shown(database.uri),
+            dimension=bundle.dimension,
+            index=index,
+        )
+    write_json(workspace.receipt, asdict(receipt))
+
+
+def milvus_uri(workspace: Workspace, params: Ingest) -> str:
+    """MILVUS_URI of the environment, else `ingest.uri`, else the workspace's Milvus Lite."""
+    return address(params.uri or str(workspace.milvus))
+
+
+def read_gallery(manifest: Path) -> list[Item]:
+    """The gallery rows of a manifest, by id; a row's first label is its product.
+
+    Raises:
+        UserError: the manifest is missing or has no gallery row.
+    """
+    # Not pandas: a stage that finds nothing to do must end at once.
+    import pyarrow.parquet
+
+    if not manifest.is_file():
+        raise UserError(f"{manifest}: no such file; run `dvc repro validate`")
+    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(
+        manifest, filters=[("split", "=", "gallery")]
+    ).to_pylist()
+    if not rows:
+        raise UserError(f"{manifest}: no row of split gallery; give the single products this split")
+    return sorted((_item(row) for row in rows), key=lambda item: item.id)
+
+
+def _item(row: dict[str, Any]) -> Item:
+    return Item(
+        id=row["id"],
+        label=row["labels"][0] if row["labels"] else "",
+        caption=row["caption"],
+        image=row["image"],
+        columns={name: value for name, value in row.items() if name not in _MANIFEST},
+    )
+
+
+def _digest(items: Sequence[Item], folder: Path) -> str:
+    # Bytes and not dates: a checkout or `dvc checkout` gives the same photos new dates.
+    total = hashlib.sha256()
+    for item in items:
+        path = folder / item.image
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; run `dvc repro validate`")
+        photo = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(json.dumps([asdict(item), photo], sort_keys=True).encode())
+    return total.hexdigest()[:16]
+
+
+def _fill(
+    gallery: Gallery,
+    items: Sequence[Item],
+    bundle: Bundle,
+    workspace: Workspace,
+    params: Ingest,
+) -> None:
+    from serving.encoder import Encoder
+
+    started = time.monotonic()
+    present = gallery.ids()
+    starts = range(0, len(items), params.batch)
+    batches = [items[start : start + params.batch] for start in starts]
+    missing = [batch for batch in batches if not all(item.id in present for item in batch)]
+    encoder = Encoder(bundle, params.threads)
+    for batch in track(missing, f"gallery, batches of {params.batch}"):
+        photos = [open_photo(workspace.catalogue / item.image) for item in batch]
+        vectors = encoder.encode_gallery(photos, [item.caption for item in batch])
+        gallery.upsert(batch, vectors)
+    gallery.flush()
+    _verify(gallery, len(items))
+    _report(workspace, gallery, sum(map(len, missing)), time.monotonic() - started)
+
+
+def _verify(gallery: Gallery, expected: int) -> None:
+    found = gallery.count()
+    if found != expected:
+        raise UserError(
+            f"{gallery.place}: {gallery.name} has {found:,} rows, expected {expected:,}: something "
+            "else writes to it; drop the collection and run `dvc repro ingest`"
+        )
+
+
+def _report(workspace: Workspace, gallery: Gallery, encoded: int, seconds: float) -> None:
+    rate = encoded / seconds
+    console.print(
+        f"  {encoded:,} photos encoded and written in {seconds:.1f} s ({rate:,.0f}/s) → "
+        f"{gallery.name} in {gallery.place}"
+    )
+    # Times differ from run to run, so they stay out of the receipt.
+    write_json(
+        workspace.root / "reports/ingestion.json",
+        {"collection": gallery.name, "encoded": encoded, "seconds": seconds, "rate": rate},
+    )
+
+
+if __name__ == "__main__":
+    run_stage(ingest)

@@ -1,0 +1,42 @@
+"""Fixtures that every room may use."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from bundles import write_bundle
+
+from tasks.params import Params, load_params
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def tiny_params(tmp_path_factory: pytest.TempPathFactory) -> Params:
+    """The project's `params.yaml` at `scale: tiny`."""
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    path = tmp_path_factory.mktemp("params") / "params.yaml"
+    path.write_text(yaml.safe_dump(raw | {"scale": "tiny"}), encoding="utf-8")
+    return load_params(path)
+
+
+@pytest.fixture(scope="session")
+def datasets() -> Path:
+    """Real data sets beside the checkout; they are no part of the project."""
+    folder = ROOT.parent / "shared/datasets"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: the real data sets are not part of the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle's folder, not to be changed."""
+    return write_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(autouse=True)
+def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests talk to the Milvus they start, whatever the shell's environment names."""
+    for name in ("MILVUS_URI", "MILVUS_TOKEN"):
+        monkeypatch.delenv(name, raising=False)

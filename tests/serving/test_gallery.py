@@ -1,0 +1,186 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pymilvus import MilvusClient
+
+from serving.columns import infer_columns
+from serving.database import Database
+from serving.embedding import unit
+from serving.errors import UserError
+from serving.gallery import Gallery, Hit, Item, best_per_product
+
+NAME = "products_0123456789ab"
+DIMENSION = 6
+COLUMNS = infer_columns({"price": ["1"], "brand": ["AHC"]})
+
+
+def vectors(count: int, seed: int = 0) -> np.ndarray:
+    return unit(np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32))
+
+
+def item(number: int, label: str | None = None) -> Item:
+    cells = {"price": str(number), "brand": f"brand {number % 3}"}
+    name = f"product {number // 4}" if label is None else label
+    return Item(f"i{number:04d}", name, f"标题 {number}", f"images/{number}.jpg", cells)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with Database(str(tmp_path / "milvus.db"), create=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def empty(database: Database) -> Gallery:
+    return database.create_gallery(NAME, DIMENSION, COLUMNS, {"bundle": "b0"})
+
+
+@pytest.fixture
+def gallery(empty: Gallery) -> Gallery:
+    empty.upsert([item(number) for number in range(40)], vectors(40))
+    return empty
+
+
+def test_rows_come_back_as_they_went_in(gallery: Gallery) -> None:
+    assert gallery.count() == 40
+    (hits,) = gallery.search(vectors(40)[7:8], 1)
+    assert hits == [
+        Hit(
+            "i0007",
+            "product 1",
+            pytest.approx(1, abs=1e-5),
+            "标题 7",
+            "images/7.jpg",
+            {"price": 7.0, "brand": "brand 1"},
+        )
+    ]
+
+
+def test_writing_again_replaces(gallery: Gallery) -> None:
+    gallery.upsert([item(number, "other") for number in range(40)], vectors(40, seed=1))
+    assert gallery.count() == 40
+    (hits,) = gallery.search(vectors(40, seed=1)[:1], 40)
+    assert hits[0].id == "i0000"
+    assert {hit.label for hit in hits} == {"other"}
+
+
+def test_search_is_exact_search_on_milvus_lite(gallery: Gallery) -> None:
+    queries = vectors(130, seed=2)  # more than one call's worth
+    exact = gallery.exact_search(queries, 9)
+    found = gallery.search(queries, 9)
+    assert [[hit.id for hit in hits] for hits in found] == [
+        [hit.id for hit in hits] for hits in exact
+    ]
+    np.testing.assert_allclose(
+        [[hit.score for hit in hits] for hits in found],
+        [[hit.score for hit in hits] for hits in exact],
+        atol=1e-5,
+    )
+    assert found[0][0].fields == exact[0][0].fields
+
+
+def test_rows_are_read_whole_and_in_order(gallery: Gallery) -> None:
+    assert gallery.rows.ids == [f"i{number:04d}" for number in range(40)]
+    assert gallery.ids() == set(gallery.rows.ids)
+    np.testing.assert_allclose(gallery.rows.vectors, vectors(40), atol=1e-6)
+
+
+def test_one_product_with_many_near_photos_does_not_hide_the_others(empty: Gallery) -> None:
+    near = unit(vectors(1) + 0.01 * vectors(300, seed=1))
+    empty.upsert([item(number, "crowd") for number in range(300)], near)
+    empty.upsert([item(900 + number, f"rare {number}") for number in range(12)], vectors(12, 2))
+    (hits,) = empty.search_products(vectors(1), 10)
+    assert hits[0].label == "crowd"
+    assert len({hit.label for hit in hits}) == 10
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.integers(1, 15), st.integers(0, 100), st.sampled_from([None, {"brand": "brand 2"}]))
+def test_products_are_the_best_photos_of_an_exact_search(
+    gallery: Gallery, k: int, seed: int, filters: dict[str, str] | None
+) -> None:
+    query = vectors(3, seed)
+    everything = gallery.exact_search(query, 40)
+    expected = [
+        [hit.id for hit in best_per_product([h for h in hits if passes(h, filters)])[:k]]
+        for hits in everything
+    ]
+    found = gallery.search_products(query, k, filters)
+    assert [[hit.id for hit in hits] for hits in found] == expected
+
+
+def passes(hit: Hit, filters: dict[str, str] | None) -> bool:
+    return all(hit.fields[name] == value for name, value in (filters or {}).items())
+
+
+def test_photos_without_a_label_are_products_of_their_own(empty: Gallery) -> None:
+    empty.upsert([item(number, "") for number in range(5)], vectors(5))
+    (hits,) = empty.search_products(vectors(1), 10)
+    assert sorted(hit.product for hit in hits) == [f"i{number:04d}" for number in range(5)]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x'] or id not in ['x", "é", "x" * 65, "a\n"])
+def test_an_id_that_could_be_code_is_refused(gallery: Gallery, name: str) -> None:
+    with pytest.raises(UserError, match=r"catalogue\.csv: id .*: expected 1 to 64 letters"):
+        gallery.upsert([Item(name, "", "", "", {"price": "1", "brand": ""})], vectors(1))
+    assert gallery.count() == 40
+
+
+def test_a_label_is_never_cut_and_a_title_is(gallery: Gallery) -> None:
+    cells = {"price": "1", "brand": "霜" * 3000}
+    with pytest.raises(UserError, match="id long: label longer than 4096 bytes"):
+        gallery.upsert([Item("long", "霜" * 2000, "", "", cells)], vectors(1))
+    gallery.upsert([Item("long", "l", "面" * 3000, "", cells)], vectors(1, seed=5))
+    (hits,) = gallery.search(vectors(1, seed=5), 1)
+    assert hits[0].caption == "面" * 1365
+    assert hits[0].fields["brand"] == "霜" * 1365
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((1, DIMENSION), np.float32),
+        np.full((1, DIMENSION), np.nan, np.float32),
+        np.full((1, DIMENSION), np.inf, np.float32),
+        np.ones((1, DIMENSION), np.float32),
+        np.ones((1, DIMENSION + 1), np.float32),
+        np.ones(DIMENSION, np.float32),
+    ],
+)
+def test_vectors_that_milvus_lite_would_take_are_refused(
+    gallery: Gallery, wrong: np.ndarray
+) -> None:
+    with pytest.raises(ValueError, match="expected vectors"):
+        gallery.upsert([item(1)], wrong)
+    with pytest.raises(ValueError, match="expected vectors"):
+        gallery.search(wrong, 1)
+
+
+def test_evidence_is_kept_with_the_collection(database: Database, gallery: Gallery) -> None:
+    gallery.annotate({"evaluation": '{"mAP": 0.5}'})
+    again = database.gallery(NAME)
+    assert again.properties["evaluation"] == '{"mAP": 0.5}'
+    assert again.properties["bundle"] == "b0"
+    assert again.columns == COLUMNS
+
+
+def test_a_collection_of_another_make_is_refused(database: Database) -> None:
+    database.client.create_collection("strange", dimension=4)
+    with pytest.raises(UserError, match="collection strange is none of unbundle"):
+        database.gallery("strange")
+
+
+def test_any_milvus_client_searches_the_alias(database: Database, gallery: Gallery) -> None:
+    database.promote(NAME)
+    client = MilvusClient(database.uri)
+    (hits,) = client.search(
+        "products", [vectors(40)[3].tolist()], limit=2, output_fields=["label", "price"]
+    )
+    assert hits[0]["id"] == "i0003"
+    assert hits[0]["entity"] == {"label": "product 0", "price": 3.0}
+    client.close()
