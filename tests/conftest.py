@@ -5,10 +5,17 @@ from pathlib import Path
 import pytest
 import yaml
 from bundles import write_bundle
+from hypothesis import HealthCheck, settings
 
 from tasks.params import Params, load_params
 
 ROOT = Path(__file__).parents[1]
+
+# On a shared machine the time of one example says nothing.
+settings.register_profile(
+    "shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("shared machine")
 
 
 @pytest.fixture(scope="session")
