@@ -1,0 +1,13 @@
+"""Prefect flows: the order of the stages, what each run leaves to look at, and the promotion.
+
+The defaults below are set here because Prefect reads them when it is imported, which no module of
+this package does before this one.
+"""
+
+import os
+
+# Nothing that Prefect offers to report about its users is reported.
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+# Without PREFECT_API_URL it starts a temporary server: about 10 s, more on a busy machine.
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")

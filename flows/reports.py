@@ -1,0 +1,95 @@
+"""What stages and the gate leave to look at, as artifacts of the flow run."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from serving.bundle import SETTINGS
+from tasks.gate import Decision
+from tasks.validation_report import FIGURES
+from tasks.workspace import Workspace
+
+
+def report_stage(stage: str, workspace: Workspace) -> None:
+    """Leave the figures of a stage that is up to date as a table, and a link to its report.
+
+    The stage `evaluate` leaves the comparison with the baselines besides.
+    """
+    figures, folder = _places(workspace).get(stage, (None, None))
+    if figures and figures.is_file():
+        content = json.loads(figures.read_text(encoding="utf-8"))
+        table = [{"figure": name, "value": value} for name, value in _flat(content)]
+        create_table_artifact(table, key=f"{stage}-figures", description=f"`{figures}`")
+        if stage == "evaluate":
+            create_markdown_artifact(comparison(content), key="retrieval-comparison")
+    if folder and folder.is_dir():
+        create_link_artifact(folder.resolve().as_uri(), str(folder), key=f"{stage}-report")
+
+
+def report_decision(decision: Decision) -> None:
+    """Leave the gate's decision with every rule."""
+    table = [
+        {
+            "holds": rule.passed,
+            "rule": rule.name,
+            "because": rule.line,
+            "figures": ", ".join(f"{name} {value:.4g}" for name, value in rule.figures.items()),
+        }
+        for rule in decision.rules
+    ]
+    serving = decision.champion or "nothing"
+    create_table_artifact(
+        table,
+        key="gate",
+        description=f"{decision.candidate}: **{decision.reason}**. Served before: {serving}.",
+    )
+
+
+def comparison(figures: dict[str, Any]) -> str:
+    """CAPTURE beside the baselines as Markdown, from the figures of `metrics/retrieval.json`."""
+    queries = figures["queries"]
+    first, values = next(iter(figures["corrected"].items()))
+    systems = {"CAPTURE": values} | figures["baselines"]
+    columns = list(values)
+    lines = [
+        f"### {queries['count']:,} queries of split {queries['split']}, corrected, {first}",
+        "| | " + " | ".join(columns) + " |",
+        "| --- |" + " --- |" * len(columns),
+    ]
+    for name, summary in systems.items():
+        cells = ("{mean:.3f} ({low:.3f} to {high:.3f})".format(**summary[key]) for key in columns)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines.append("\nMean and 95 % bootstrap interval over the queries.")
+    return "\n".join(lines)
+
+
+def _places(workspace: Workspace) -> dict[str, tuple[Path, Path | None]]:
+    report = workspace.validation_report
+    return {
+        "validate": (report / FIGURES, report),
+        "detect": (workspace.detection_metrics, workspace.detection_report),
+        "pretrain": (workspace.pretraining_metrics, workspace.pretraining_report),
+        "export": (workspace.bundle / SETTINGS, None),
+        "ingest": (workspace.receipt, None),
+        "evaluate": (workspace.retrieval_metrics, workspace.retrieval_report),
+    }
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield `a.b.c` and the value for every leaf; items of a list go by their name, or number."""
+    if isinstance(value, dict):
+        pairs = value.items()
+    elif isinstance(value, list):
+        pairs = {_name(item, place): item for place, item in enumerate(value)}.items()
+    else:
+        yield path, value
+        return
+    for key, item in pairs:
+        yield from _flat(item, f"{path}.{key}".lstrip("."))
+
+
+def _name(item: Any, place: int) -> str:
+    return str(item.get("name", place)) if isinstance(item, dict) else str(place)

@@ -1,0 +1,65 @@
+"""A DVC stage as a Prefect task. DVC is the cache and decides whether the stage runs."""
+
+import threading
+from pathlib import Path
+
+from prefect import State, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.states import Cancelled, Completed, Failed
+
+from flows.dvc import DvcError, StoppedError, run_dvc
+from flows.reports import report_stage
+from serving.errors import UserError
+from tasks.params import load_params
+from tasks.workspace import Workspace
+
+
+def run_stages(root: Path, *stages: str) -> State[None]:
+    """Bring stages up to date, one after the other; the first one that fails ends it.
+
+    Returns:
+        The state for a flow to end in, with a message that says what to do.
+    """
+    messages = []
+    for stage in stages:
+        state = dvc_stage(stage, root, return_state=True)
+        if not state.is_completed():
+            # A new state: Prefect replaces the message of one that belongs to a task.
+            return Failed(message=state.message)
+        messages.append(str(state.message))
+    return Completed(message=", ".join(messages))
+
+
+@task(task_run_name="{stage}", cache_policy=NO_CACHE)
+def dvc_stage(stage: str, root: Path) -> State[None]:
+    """Bring the outputs of one stage up to date; what it reads has to be there already.
+
+    Only a busy workspace is waited for: a stage that failed would fail again.
+
+    Args:
+        stage: its name in `dvc.yaml`.
+        root: folder of `dvc.yaml`.
+    """
+    log = get_run_logger().info
+    try:
+        params = load_params(root / "params.yaml").orchestrate
+        ran = run_dvc(["repro", "--single-item", stage], root, params, log, _stop_event())
+    except UserError as error:
+        return Failed(message=str(error))
+    except DvcError as error:
+        return Failed(message=f"stage {stage}: {error}; repair it, then run this flow again")
+    except StoppedError:
+        return Cancelled(message=f"stage {stage}: stopped with its flow")
+    report_stage(stage, Workspace(root))
+    return Completed(message=f"{stage} {'ran' if ran else 'was up to date'}")
+
+
+def _stop_event() -> threading.Event | None:
+    """What a thread pool's runner sets when its flow is stopped; None on the main thread.
+
+    Prefect shows it to its engine only, and interrupts no thread.
+    """
+    flow, run = FlowRunContext.get(), TaskRunContext.get()
+    events: dict[object, threading.Event] = getattr(flow and flow.task_runner, "_cancel_events", {})
+    return events.get(run.task_run.id) if run else None

@@ -1,0 +1,164 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from processes import LASTING, running
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+REPOSITORY = Path(__file__).parents[2]
+Project = Callable[[dict[str, str]], Path]
+
+# Each stage counts its runs in the file `runs`.
+COUNTED = "open('runs', 'a').write('{0} '); open('{0}.out', 'w').write('1')"
+
+
+def counted(*names: str) -> dict[str, str]:
+    return {name: COUNTED.format(name) for name in names}
+
+
+def test_usage_tracking_is_off() -> None:
+    from prefect.settings import get_current_settings
+
+    assert get_current_settings().server.analytics_enabled is False
+    assert os.environ["DO_NOT_TRACK"] == "1"
+
+
+def test_retrain_walks_the_road_of_dvc() -> None:
+    from flows.retrain import ROAD
+
+    pipeline = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
+    assert list(ROAD) == list(pipeline["stages"])
+
+
+def test_a_promotion_without_an_ingestion_says_what_to_do(project: Project) -> None:
+    from flows.evaluate import evaluate
+
+    root = project(counted("evaluate"))
+    state = evaluate(root, return_state=True)
+    assert (root / "runs").read_text() == "evaluate "
+    receipt = root / "artifacts/ingestion.json"
+    assert (state.name, state.message) == (
+        "Failed",
+        f"{receipt}: no such file; run `dvc repro ingest`",
+    )
+
+
+def test_a_flow_runs_its_own_stages_once(project: Project) -> None:
+    from flows.validate import validate
+
+    root = project(counted("catalogue", "validate", "detect"))
+    state = validate(root, return_state=True)
+    assert (state.name, state.message) == ("Completed", "catalogue ran, validate ran")
+    state = validate(root, return_state=True)
+    assert state.message == "catalogue was up to date, validate was up to date"
+    assert (root / "runs").read_text().split() == ["catalogue", "validate"]
+
+
+def test_a_stage_leaves_its_figures_and_its_report(project: Project, left: Any) -> None:
+    from flows.detect import detect
+
+    script = """
+import json, pathlib
+for name in ('metrics', 'reports/detection'): pathlib.Path(name).mkdir(parents=True)
+json.dump({'AP': {'50': 0.75}, 'queries': 8}, open('metrics/detection.json', 'w'))
+open('detect.out', 'w').write('1')
+"""
+    root = project({"detect": script})
+    artifacts = left(detect(root, return_state=True))
+    assert json.loads(artifacts["detect-figures"]) == [
+        {"figure": "AP.50", "value": 0.75},
+        {"figure": "queries", "value": 8},
+    ]
+    assert (root / "reports/detection").as_uri() in artifacts["detect-report"]
+
+
+def test_a_failing_stage_ends_the_flow_with_its_last_words(project: Project) -> None:
+    from flows.pretrain import pretrain
+
+    root = project({"features": "raise SystemExit('row 3: bad')", **counted("pretrain")})
+    state = pretrain(root, return_state=True)
+    assert (state.name, state.message) == (
+        "Failed",
+        "stage features: row 3: bad (failed to run: python features.py, exited with 1); "
+        "repair it, then run this flow again",
+    )
+    assert not (root / "runs").exists()
+
+
+def test_a_mistake_in_the_params_is_one_line(project: Project) -> None:
+    from flows.export import export
+
+    root = project(counted("export"))
+    (root / "params.yaml").write_text("scale: huge")
+    message = export(root, return_state=True).message
+    assert message == f"{root}/params.yaml: scale: expected one of tiny, demo, full"
+
+
+def test_stages_run_on_a_task_runners_threads(project: Project) -> None:
+    from prefect import flow
+
+    from flows.stages import dvc_stage
+
+    root = project({"one": "import os\nopen('one.out', 'w').write(' '.join(os.environ))"})
+
+    @flow
+    def submitting() -> None:
+        dvc_stage.submit("one", root).result()
+
+    submitting()
+    assert "PREFECT" not in (root / "one.out").read_text()
+
+
+SUBMITTING = """
+from pathlib import Path
+from flows.stages import dvc_stage
+from flows.terminal import run_flow
+from prefect import flow
+
+@flow
+def submitting(root: Path = Path()):
+    dvc_stage.submit("detect", root).result()
+
+run_flow(submitting)
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        (["-m", "flows.detect"], signal.SIGTERM),
+        (["-c", SUBMITTING], signal.SIGINT),
+    ],
+    ids=["terminated", "interrupted on a thread"],
+)
+def test_a_stopped_flow_leaves_no_process(
+    project: Project, command: list[str], number: signal.Signals
+) -> None:
+    from prefect.settings import get_current_settings
+
+    root = project({"detect": LASTING})
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=root,
+        env=os.environ | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as flow:
+        assert flow.stdout is not None
+        told = next(line for line in flow.stdout if "pids " in line)
+        flow.send_signal(number)
+        rest, _ = flow.communicate(timeout=60)
+    pids = [int(word) for word in told.rpartition("pids ")[2].split()]
+    assert running(pids) == []
+    assert flow.returncode == 128 + number
+    assert "Finished in state Crashed" in rest

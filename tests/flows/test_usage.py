@@ -1,0 +1,82 @@
+"""Every command and every snippet of README and docs, run in a clone that has walked the road."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clones import git
+
+from tasks.manifest import read_manifest
+from tasks.workspace import Workspace
+
+pytestmark = pytest.mark.road
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+# `make demo` and `make test` are what CI runs; the flow is what walked the clone.
+RUN_ELSEWHERE = ("make ", "python -m flows.retrain")
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """(page, text) of every fenced block in a language."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        found += [
+            (page.name, block) for block in re.findall(rf"```{language}\n(.*?)```", text, re.S)
+        ]
+    return found
+
+
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for _, block in blocks("sh")
+    for line in block.splitlines()
+    if line.strip() and not line.startswith("#")
+]
+
+
+@pytest.fixture(scope="module")
+def reader(root: Path, promoted: Any) -> Path:
+    """The walked clone, with the files that the documentation speaks of."""
+    workspace = Workspace(root)
+    assert promoted.name == "Promoted", promoted.message
+    git(root, "checkout", "--quiet", "params.yaml")
+    queries = read_manifest(workspace.manifest).query("split == 'test'")
+    shutil.copyfile(workspace.catalogue / queries["image"].iloc[0], root / "photo.jpg")
+    mine = root / "mine"
+    shutil.copytree(workspace.catalogue, mine, dirs_exist_ok=True)
+    rows = (mine / "catalogue.csv").read_text(encoding="utf-8")
+    # Without its last row it is another catalogue, so there is something to go back from.
+    (mine / "catalogue.csv").write_text(rows.rstrip().rpartition("\n")[0], encoding="utf-8")
+    return root
+
+
+def run(root: Path, command: list[str]) -> None:
+    folder = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_make_targets_exist() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    for command in COMMANDS:
+        if command.startswith("make "):
+            assert re.search(rf"^{command.split()[1]}:", makefile, re.M), command
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith(RUN_ELSEWHERE)])
+def test_a_command_of_the_documentation_runs(reader: Path, command: str) -> None:
+    run(reader, shlex.split(command.replace("/path/to/catalogue", "mine")))
+
+
+@pytest.mark.parametrize(("page", "snippet"), blocks("python"))
+def test_a_snippet_of_the_documentation_runs(reader: Path, page: str, snippet: str) -> None:
+    run(reader, [sys.executable, "-c", snippet])
