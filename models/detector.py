@@ -108,9 +108,9 @@ class Detector(PreTrainedModel):  # type: ignore[misc]  # transformers ships no 
         if isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
-        if module is self:
-            # Few cells hold a product: scores start low, boxes at a middling size.
-            for layer, start in ((self.score, _RARE), (self.distances, _START)):
+        # Few cells hold a product: scores start low, boxes at a middling size.
+        for layer, start in ((self.score, _RARE), (self.distances, _START)):
+            if module is layer:
                 nn.init.normal_(layer.weight, std=0.01)
                 nn.init.constant_(layer.get_parameter("bias"), start)
 

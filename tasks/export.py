@@ -8,6 +8,7 @@ reads it.
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from serving.atomic import atomic_folder, write_json
 from serving.embedding import PARTS, Vectors, unit
 from serving.imaging import Photo, crops, letterbox, normalise, open_photo
 from tasks.feature_store import FeatureStore
+from tasks.features import BACKBONE
 from tasks.manifest import read_manifest
 from tasks.params import Params
 from tasks.parity import Parity, compare
@@ -104,7 +106,7 @@ def _export_backbone(
 ) -> Parity:
     backbone = load_backbone(params.features.backbone, params.features.grid)
     side = params.features.side
-    export_image_network(backbone, folder / NETWORKS[1], "crops", side, ["tokens"])
+    shutil.copyfile(workspace.features / BACKBONE, folder / NETWORKS[1])
     whole = [
         crops(photo, np.asarray([[0, 0, photo.shape[1], photo.shape[0]]], np.float32), side)
         for photo in _sample(workspace, manifest, params.export.parity_photos)

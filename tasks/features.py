@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from models.backbone import Backbone, load_backbone
+from models.onnx_export import export_image_network
 from serving.atomic import atomic_file, write_json
 from serving.imaging import crops, geometry, normalise, open_photo
 from tasks.digests import digest
@@ -26,6 +27,9 @@ from tasks.progress import console, track
 from tasks.stage import run_stage
 from tasks.workspace import Workspace
 
+BACKBONE = "backbone.onnx"
+"""The network in `data/features/`, which the bundle takes over."""
+
 
 def features(workspace: Workspace, params: Params) -> None:
     """Write `data/features/` (see `tasks.feature_store`) for every row of the proposals."""
@@ -34,7 +38,7 @@ def features(workspace: Workspace, params: Params) -> None:
     work = _work_folder(workspace, params.features)
     images = dict(zip(manifest.index.tolist(), manifest["image"].tolist(), strict=True))
     backbone = load_backbone(params.features.backbone, params.features.grid)
-    backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    session = _session(backbone, work / BACKBONE, params.features.side)
     starts = range(0, len(proposals), params.features.shard_rows)
     for start in track(starts, "visual tokens, shards"):
         path = work / f"tokens-{start // params.features.shard_rows:05d}.npy"
@@ -42,7 +46,7 @@ def features(workspace: Workspace, params: Params) -> None:
             part = proposals.iloc[start : start + params.features.shard_rows]
             cut = _crops(workspace.catalogue, part, images, params.features.side)
             with atomic_file(path) as temporary:
-                np.save(temporary, _tokens(backbone, cut, params.features.batch))
+                np.save(temporary, _tokens(session, backbone, cut, params.features.batch))
     _finish(work, proposals, manifest, params.features)
     shutil.rmtree(workspace.features, ignore_errors=True)
     work.replace(workspace.features)
@@ -76,16 +80,25 @@ def _crops(
         yield from pool.map(cut, groups)
 
 
+def _session(backbone: Backbone, path: Path, side: int) -> onnxruntime.InferenceSession:
+    # Twice as fast as torch on a CPU, and the very network that serving runs.
+    if not path.exists():
+        with atomic_file(path) as temporary:
+            export_image_network(backbone, temporary, "crops", side, ["tokens"])
+    return onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
+
+
 def _tokens(
-    backbone: Backbone, cut: Iterator[NDArray[np.uint8]], batch: int
+    session: onnxruntime.InferenceSession,
+    backbone: Backbone,
+    cut: Iterator[NDArray[np.uint8]],
+    batch: int,
 ) -> NDArray[np.float16]:
     pixels = np.concatenate(list(cut))
     tokens = []
-    with torch.inference_mode():
-        for start in range(0, len(pixels), batch):
-            inputs = normalise(pixels[start : start + batch], backbone.mean, backbone.std)
-            image = torch.from_numpy(inputs).to(memory_format=torch.channels_last)
-            tokens.append(backbone(image).numpy().astype(np.float16))
+    for start in range(0, len(pixels), batch):
+        inputs = normalise(pixels[start : start + batch], backbone.mean, backbone.std)
+        tokens.append(session.run(None, {"crops": inputs})[0].astype(np.float16))
     return np.concatenate(tokens)
 
 

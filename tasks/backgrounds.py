@@ -1,0 +1,67 @@
+"""Backgrounds of pseudo-bundles: white, plain, gradients, grain, and the catalogue's own rooms."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.imaging import Photo
+from tasks.draws import choose
+
+
+def draw_background(
+    photos: Sequence[Photo], width: int, height: int, random: np.random.Generator
+) -> NDArray[np.float32]:
+    """A background `[height, width, 3]`, float32 RGB in 0..255, without a product in it."""
+    painters = [_white, _plain, _gradient, _gradient, _grain, _table]
+    if photos and random.random() < 0.3:
+        return _blurred(choose(random, photos), width, height, random)
+    return choose(random, painters)(width, height, random)
+
+
+def _white(width: int, height: int, random: np.random.Generator) -> NDArray[np.float32]:
+    return np.full((height, width, 3), random.choice([255, 255, 250, 245, 238]), np.float32)
+
+
+def _plain(width: int, height: int, random: np.random.Generator) -> NDArray[np.float32]:
+    colour = random.uniform(0, 255, 3)
+    return np.full((height, width, 3), colour, np.float32)
+
+
+def _gradient(width: int, height: int, random: np.random.Generator) -> NDArray[np.float32]:
+    angle = random.choice([0, np.pi / 2, random.uniform(0, 2 * np.pi)])
+    x = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None, :] * np.float32(np.cos(angle))
+    y = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None] * np.float32(np.sin(angle))
+    share = np.clip(x + y + 0.5, 0, 1)[..., None]
+    start, end = random.uniform(0, 255, (2, 3)).astype(np.float32)
+    return np.asarray(start * (1 - share) + end * share, np.float32)
+
+
+def _grain(width: int, height: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Smooth noise of a random fineness: marble, paper, cloth; stretched it is wood."""
+    cells = random.integers(2, 40, 2)
+    coarse = random.normal(0, 1, (cells[0], cells[1], 1)).astype(np.float32)
+    noise = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)[..., None]
+    spread = random.uniform(4, 30) * random.uniform(0.6, 1, 3)
+    return np.asarray(_plain(width, height, random) + noise * spread, np.float32)
+
+
+def _table(width: int, height: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """A wall above a table, or any two surfaces that meet in a line."""
+    painters = (_plain, _gradient, _grain)
+    scene = choose(random, painters)(width, height, random)
+    lower = choose(random, painters)(width, height, random)
+    edge = int(height * random.uniform(0.3, 0.85))
+    scene[edge:] = lower[edge:]
+    return scene
+
+
+def _blurred(
+    photo: Photo, width: int, height: int, random: np.random.Generator
+) -> NDArray[np.float32]:
+    """A catalogue photo too blurred to show its product."""
+    cells = (int(random.integers(4, 10)), int(random.integers(4, 10)))
+    coarse = cv2.resize(photo, cells, interpolation=cv2.INTER_AREA)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(smooth, np.float32)

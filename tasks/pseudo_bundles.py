@@ -1,0 +1,199 @@
+"""Bundle photos with free boxes: sprites and photos arranged at random, as sellers arrange them.
+
+Three layouts: products scattered over a background, photos side by side as a collage, and a
+catalogue photo as it is. A box is the extent of a product, whoever stands before it, up to the
+photo's border; a product of which little is left to see has no box.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from serving.boxes import Boxes, areas, intersections
+from serving.imaging import PADDING, Photo
+from tasks.backgrounds import draw_background
+from tasks.collages import collage, photograph
+from tasks.draws import choose
+from tasks.material import Box, Material, Pixels
+from tasks.params import PseudoBundles
+from tasks.pasting import Placed, paste, transform
+from tasks.sprites import Sprite
+
+Spot = tuple[int, int]
+"""Where a sprite's top left corner goes: x, y in pixels."""
+
+TRIES = 12
+"""Random places tried for a product before it is left out."""
+
+BEYOND = 0.2
+"""Share of bundles whose products may reach over the border, and how far, of their sides."""
+
+
+@dataclass(frozen=True)
+class PseudoBundle:
+    """A letterboxed picture and the products in it.
+
+    Attributes:
+        image: RGB uint8 `[side, side, 3]`.
+        boxes: `[N, 4]` float32, in pixels of `image`.
+    """
+
+    image: Photo
+    boxes: Boxes
+
+
+def compose(
+    material: Material, side: int, params: PseudoBundles, random: np.random.Generator
+) -> PseudoBundle:
+    """Make one pseudo-bundle; the same generator state gives the same bundle."""
+    long, short = side, int(side * random.uniform(params.min_aspect, 1.0))
+    if random.random() < 0.4:
+        short = side
+    width, height = (long, short) if random.random() < 0.5 else (short, long)
+    draw = random.random()
+    if draw < params.collage and (material.photos or material.cutouts):
+        canvas, boxes = collage(material, width, height, params, random)
+    elif draw < params.collage + params.single and material.cutouts:
+        canvas, boxes = photograph(material, width, height, params, random)
+    else:
+        canvas, boxes = _scatter(material, width, height, params, random)
+    image = np.full((side, side, 3), round(PADDING * 255), np.uint8)
+    image[:height, :width] = _finish(canvas, params, random)
+    return PseudoBundle(image, np.asarray(boxes, np.float32).reshape(-1, 4))
+
+
+def _scatter(
+    material: Material, width: int, height: int, params: PseudoBundles, random: np.random.Generator
+) -> tuple[Pixels, list[Box]]:
+    canvas = draw_background(material.rooms, width, height, random)
+    canvas = _distract(canvas, params, random)
+    count = int(random.integers(1, params.max_products + 1))
+    common = random.uniform(params.min_scale, params.max_scale) / np.sqrt(count)
+    limit = random.uniform(0, params.max_overlap) if random.random() < params.overlaps else 0.0
+    repeated = _pick(material, params, random) if random.random() < params.repeats else None
+    area = np.sqrt(width * height)
+
+    def sprites() -> Iterator[Sprite]:
+        for _ in range(count):
+            size = common * random.uniform(1 - params.scale_jitter, 1 + params.scale_jitter)
+            yield transform(
+                repeated or _pick(material, params, random), size * area, params, random
+            )
+
+    line_up = _in_row if random.random() < params.rows else _anywhere
+    placed: list[Placed] = []
+    for pasted, spot in line_up(sprites(), width, height, limit, random):
+        fresh = paste(canvas, pasted, spot, params, random)
+        for before in placed:
+            before.visible[fresh.visible] = False
+        placed.append(fresh)
+    shown = [one for one in placed if one.visible.sum() >= params.min_visible * one.pixels]
+    return canvas, [one.box for one in shown]
+
+
+def _pick(material: Material, params: PseudoBundles, random: np.random.Generator) -> Sprite:
+    draw = random.random()
+    if material.photos and draw < params.tiles:
+        photo = choose(random, material.photos)
+        return Sprite(photo, np.full(photo.shape[:2], 255, np.uint8))
+    drawn = not material.sprites or draw < params.tiles + params.drawn
+    pool = material.drawn if drawn and material.drawn else material.sprites
+    return choose(random, pool)
+
+
+def _in_row(
+    sprites: Iterable[Sprite], width: int, height: int, limit: float, random: np.random.Generator
+) -> Iterator[tuple[Sprite, Spot]]:
+    """Side by side on one line, as sets are shown; neighbours may hide each other's edges."""
+    gap = random.uniform(-limit / 2, 0.25)
+    mirrored = random.random() < 0.5
+    left, floor = width * random.uniform(0.0, 0.35), height * random.uniform(0.6, 1.0)
+    for sprite in sprites:
+        down, across = sprite.alpha.shape
+        if left + across * BEYOND > width:
+            return
+        foot = max(floor + random.normal(0, 0.02) * height, min(down, height))
+        x = width - left - across if mirrored else left
+        yield sprite, (round(x), round(foot - down))
+        left += across * (1 + gap * random.uniform(0.5, 1))
+
+
+def _anywhere(
+    sprites: Iterable[Sprite], width: int, height: int, limit: float, random: np.random.Generator
+) -> Iterator[tuple[Sprite, Spot]]:
+    """Places at random where overlaps stay below `limit`; what finds no place is left out."""
+    # A few products reach over the border.
+    slack = BEYOND if random.random() < BEYOND else 0.0
+    taken = np.zeros((0, 4), np.float32)
+    for sprite in sprites:
+        down, across = sprite.alpha.shape
+        x = random.uniform(-slack * across, max(width - across * (1 - slack), 1.0), TRIES)
+        y = random.uniform(-slack * down, max(height - down * (1 - slack), 1.0), TRIES)
+        tried = np.stack([x, y, x + across, y + down], axis=1).astype(np.float32)
+        smaller = np.minimum(areas(tried)[:, None], areas(taken)[None])
+        free = np.flatnonzero((intersections(tried, taken) <= limit * smaller).all(axis=1))
+        if len(free):
+            first = int(free[0])
+            taken = np.concatenate([taken, tried[first : first + 1]])
+            yield sprite, (round(x[first]), round(y[first]))
+
+
+def _distract(canvas: Pixels, params: PseudoBundles, random: np.random.Generator) -> Pixels:
+    """Lines, specks and words on the background: things that are no products."""
+    height, width = canvas.shape[:2]
+    if random.random() >= params.distractors:
+        return canvas
+    # OpenCV writes text on bytes only.
+    scene = np.clip(canvas, 0, 255).astype(np.uint8)
+    for _ in range(int(random.integers(1, 4))):
+        colour = random.uniform(0, 255, 3).tolist()
+        ends = (random.uniform(0, 1, (2, 2)) * (width, height)).astype(int).tolist()
+        match int(random.integers(6)):
+            case 0:
+                cv2.line(scene, ends[0], ends[1], colour, int(random.integers(1, 3)), cv2.LINE_AA)
+            case 1:
+                radius = int(random.integers(1, 5))
+                cv2.circle(scene, ends[0], radius, colour, cv2.FILLED, cv2.LINE_AA)
+            case 2:
+                text = "".join(random.choice(list("SALE NEW 50% 2+1 SET"), 6))
+                size = random.uniform(0.25, 0.8)
+                cv2.putText(scene, text, ends[0], cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1)
+            case 3:
+                # Flecks of one size all over: terrazzo, confetti, petals.
+                for x, y in (random.uniform(0, 1, (40, 2)) * (width, height)).astype(int):
+                    corners = np.asarray([x, y]) + random.integers(-4, 5, (4, 2))
+                    cv2.fillConvexPoly(scene, cv2.convexHull(corners.astype(np.int32)), colour)
+            case 4:
+                # A badge away from the products.
+                radius = int(min(width, height) * random.uniform(0.04, 0.09))
+                cv2.circle(scene, ends[0], radius, colour, cv2.FILLED, cv2.LINE_AA)
+                ink = (255, 255, 255)
+                corner = (ends[0][0] - radius + 3, ends[0][1] + 3)
+                cv2.putText(scene, "NEW", corner, cv2.FONT_HERSHEY_SIMPLEX, 0.3, ink, 1)
+            case _:
+                # A band along the border, as shops print their slogans on.
+                edge = max(2, int(height * random.uniform(0.03, 0.12)))
+                rows = slice(0, edge) if random.random() < 0.5 else slice(height - edge, height)
+                scene[rows] = colour
+    return scene.astype(np.float32)
+
+
+def _finish(canvas: Pixels, params: PseudoBundles, random: np.random.Generator) -> Photo:
+    """Camera and shop: light, blur, noise and JPEG blocks."""
+    height, width = canvas.shape[:2]
+    canvas *= np.float32(1 + random.normal(0, params.colour))
+    if random.random() < params.blur:
+        blurred = cv2.GaussianBlur(canvas, (0, 0), random.uniform(0.4, 1.2))
+        canvas = np.asarray(blurred, np.float32)
+    if random.random() < params.noise:
+        # Grey grain is cheaper than colour and what small sensors show most.
+        noise = random.standard_normal((height, width, 1), np.float32)
+        canvas = canvas + noise * np.float32(random.uniform(2, 14))
+    finished = np.clip(canvas, 0, 255).astype(np.uint8)
+    if random.random() < params.jpeg:
+        quality = int(random.integers(35, 95))
+        coded = cv2.imencode(".jpg", finished, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        finished = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+    return finished
