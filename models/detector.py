@@ -1,13 +1,14 @@
 """A compact anchor-free detector of products, whatever they are: one class, one box per cell.
 
-A residual network brings the photo down to stride 32; a top-down path (feature pyramid, Lin et al.,
-CVPR 2017) carries what it saw back to stride 8, where every cell predicts the distances from its
-centre to the four sides of a box (FCOS, Tian et al., ICCV 2019) and one score that is trained to
-be the box's quality (`models.detector_loss`). Large products are seen through the stride-32 branch.
+A frozen EfficientNet-Lite0 with its ImageNet weights sees the photo at strides 8, 16 and 32; a
+top-down path (feature pyramid, Lin et al., CVPR 2017) carries what the coarse levels saw back to
+stride 8, where every cell predicts the distances from its centre to the four sides of a box (FCOS,
+Tian et al., ICCV 2019) and one score that is trained to be the box's quality
+(`models.detector_loss`). Only the path and the head learn, so that a photo's features are computed
+once, however often training looks at it.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,12 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from models.backbone import IMAGENET_MEAN, IMAGENET_STD, lite0, lite0_weights
+
 STRIDE = 8
 """Input pixels per prediction cell."""
 
 COARSEST = 32
 """Input pixels per cell of the deepest features; the input side is a multiple of it."""
 
+_LAST_BLOCKS = (4, 10, 15)  # of EfficientNet-Lite0, at strides 8, 16 and 32
+_CHANNELS = (40, 112, 320)
 _LARGEST = 4.0
 _START = 1.4
 _RARE = -4.0
@@ -31,9 +36,8 @@ class DetectorConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers sh
 
     Attributes:
         side: input side in pixels, a multiple of 32.
-        widths: channels at strides 4, 8, 16 and 32.
-        depths: residual blocks at strides 4, 8, 16 and 32.
         head_width: channels of the top-down path and of the head.
+        depths: residual blocks of the path at strides 8, 16 and 32.
     """
 
     model_type = "unbundle-detector"
@@ -41,27 +45,24 @@ class DetectorConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers sh
     def __init__(
         self,
         side: int = 192,
-        widths: Sequence[int] = (32, 48, 96, 128),
-        depths: Sequence[int] = (0, 1, 2, 1),
         head_width: int = 48,
+        depths: Sequence[int] = (1, 2, 1),
         **kwargs: Any,
     ) -> None:
         if side % COARSEST:
             raise ValueError(f"side: expected a multiple of {COARSEST}, found {side}")
-        if not len(widths) == len(depths) == 4:
-            raise ValueError("widths and depths: expected four values, for strides 4, 8, 16, 32")
+        if len(depths) != len(_CHANNELS):
+            raise ValueError("depths: expected three values, for strides 8, 16 and 32")
         self.side = side
-        self.widths = list(widths)
-        self.depths = list(depths)
         self.head_width = head_width
+        self.depths = list(depths)
         super().__init__(**kwargs)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    padding = (kernel - stride + 1) // 2 if stride > 1 else kernel // 2
+def _convolution(width: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False),
-        nn.BatchNorm2d(outputs),
+        nn.Conv2d(width, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     )
 
@@ -69,12 +70,79 @@ def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) ->
 class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = _convolution(width, width)
-        self.second = _convolution(width, width)
+        self.first = _convolution(width)
+        self.second = _convolution(width)
 
     def forward(self, features: Tensor) -> Tensor:
         added: Tensor = features + self.second(self.first(features))
         return added
+
+
+class FrozenFeatures(nn.Module):
+    """EfficientNet-Lite0 without its classifier; never in training mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = lite0()
+        # What comes after the last block is for classes.
+        del self.network._conv_head, self.network._bn1, self.network._fc
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None])
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None])
+        self.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "FrozenFeatures":
+        """Stay in evaluation mode: the running statistics are frozen, too."""
+        return super().train(False)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features `[B, 40, S / 8, S / 8]`, `[B, 112, S / 16, …]`, `[B, 320, S / 32, …]`.
+
+        Args:
+            image: `[B, 3, S, S]` float32, RGB in 0..1.
+        """
+        network = self.network
+        normalised = (image - self.mean) / self.std
+        features = network._swish(network._bn0(network._conv_stem(normalised)))
+        levels = []
+        for place, block in enumerate(network._blocks):
+            features = block(features)
+            if place in _LAST_BLOCKS:
+                levels.append(features)
+        return levels[0], levels[1], levels[2]
+
+
+class Head(nn.Module):
+    """The part of the detector that learns."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        width = config.head_width
+        self.lateral = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width))
+            for channels in _CHANNELS
+        )
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*(_Residual(width) for _ in range(depth))) for depth in config.depths
+        )
+        self.tower = _convolution(width)
+        self.score = nn.Conv2d(width, 1, 1)
+        self.distances = nn.Conv2d(width, 4, 1)
+
+    def forward(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes `[B, A, 4]` and score logits `[B, A]` of `FrozenFeatures`' levels.
+
+        Boxes are x0, y0, x1, y1 in input pixels; cells in reading order, A = (side / 8)².
+        """
+        merged = self.blocks[2](self.lateral[2](coarse))
+        for place, level in ((1, middle), (0, fine)):
+            finer = F.interpolate(merged, scale_factor=2.0, mode="nearest")
+            merged = self.blocks[place](finer + self.lateral[place](level))
+        merged = self.tower(merged)
+        distances = self.distances(merged).float().flatten(2).transpose(1, 2)
+        reach = distances.clamp(-_LARGEST, _LARGEST).exp() * STRIDE
+        centres = cell_centres(merged.shape[-1] * STRIDE, merged.device)
+        boxes = torch.cat([centres - reach[..., :2], centres + reach[..., 2:]], dim=-1)
+        return boxes, self.score(merged).float().flatten(1)
 
 
 class Detector(PreTrainedModel):  # type: ignore[misc]  # transformers ships no types
@@ -85,20 +153,16 @@ class Detector(PreTrainedModel):  # type: ignore[misc]  # transformers ships no 
 
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__(config)
-        widths, head = config.widths, config.head_width
-        # Stride 4 at once: at full resolution even few channels would cost a third of the time.
-        entries = [_convolution(3, widths[0], kernel=6, stride=4)]
-        entries += [_convolution(i, o, stride=2) for i, o in pairwise(widths)]
-        self.stages = nn.ModuleList(
-            nn.Sequential(entry, *(_Residual(width) for _ in range(depth)))
-            for entry, width, depth in zip(entries, widths, config.depths, strict=True)
-        )
-        self.lateral = nn.ModuleList(nn.Conv2d(width, head, 1) for width in widths[1:])
-        self.merge = _Residual(head)
-        self.tower = _convolution(head, head)
-        self.score = nn.Conv2d(head, 1, 1)
-        self.distances = nn.Conv2d(head, 4, 1)
+        self.features = FrozenFeatures()
+        self.head = Head(config)
         self.post_init()
+
+    @classmethod
+    def untrained(cls, config: DetectorConfig) -> "Detector":
+        """A head at its start on features with their ImageNet weights."""
+        detector = cls(config)
+        detector.features.network.load_state_dict(lite0_weights(), strict=False)
+        return detector
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):
@@ -109,39 +173,18 @@ class Detector(PreTrainedModel):  # type: ignore[misc]  # transformers ships no 
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
         # Few cells hold a product: scores start low, boxes at a middling size.
-        for layer, start in ((self.score, _RARE), (self.distances, _START)):
+        for layer, start in ((self.head.score, _RARE), (self.head.distances, _START)):
             if module is layer:
                 nn.init.normal_(layer.weight, std=0.01)
                 nn.init.constant_(layer.get_parameter("bias"), start)
 
-    def predict(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes and score logits, before the sigmoid.
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes `[B, A, 4]` in input pixels and scores `[B, A]` in 0..1.
 
         Args:
             image: `[B, 3, side, side]` float32, RGB in 0..1.
-
-        Returns:
-            Boxes `[B, A, 4]` (x0, y0, x1, y1 in input pixels) and logits `[B, A]`, float32, of the
-            cells in reading order, A = (side / 8)².
         """
-        features = image * 2 - 1
-        pyramid = []
-        for stage in self.stages:
-            features = stage(features)
-            pyramid.append(features)
-        merged = self.lateral[-1](pyramid[-1])
-        for lateral, finer in zip(self.lateral[-2::-1], pyramid[-2:0:-1], strict=True):
-            merged = F.interpolate(merged, scale_factor=2.0, mode="nearest") + lateral(finer)
-        merged = self.tower(self.merge(merged))
-        distances = self.distances(merged).float().flatten(2).transpose(1, 2)
-        reach = distances.clamp(-_LARGEST, _LARGEST).exp() * STRIDE
-        centres = cell_centres(self.config.side, image.device)
-        boxes = torch.cat([centres - reach[..., :2], centres + reach[..., 2:]], dim=-1)
-        return boxes, self.score(merged).float().flatten(1)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes `[B, A, 4]` in input pixels and scores `[B, A]` in 0..1; otherwise as `predict`."""
-        boxes, logits = self.predict(image)
+        boxes, logits = self.head(*self.features(image))
         return boxes, logits.sigmoid()
 
 

@@ -112,11 +112,12 @@ class PseudoBundles(Section):
     max_overlap: float = Field(ge=0, le=1)
     min_visible: float = Field(ge=0, le=1)
     rotation: float = Field(ge=0)
-    upside: float = Field(ge=0, le=1)
+    flat_lays: float = Field(ge=0, le=1)
     colour: float = Field(ge=0)
     shadows: float = Field(ge=0, le=1)
     stickers: float = Field(ge=0, le=1)
     distractors: float = Field(ge=0, le=1)
+    badges: float = Field(ge=0, le=1)
     zoom: float = Field(ge=1)
     blur: float = Field(ge=0, le=1)
     noise: float = Field(ge=0, le=1)
@@ -126,14 +127,15 @@ class PseudoBundles(Section):
 class DetectorSizes(Section):
     """Sizes of the detector; `models.detector.DetectorConfig` documents them."""
 
-    widths: list[int] = Field(min_length=4, max_length=4)
-    depths: list[int] = Field(min_length=4, max_length=4)
     head_width: int = Field(ge=1)
+    depths: tuple[int, int, int]
 
 
 class DetectorTraining(Section):
     """How the detector learns."""
 
+    pool: int = Field(ge=1)
+    rounds: int = Field(ge=1)
     steps: int = Field(ge=1)
     batch: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
@@ -144,7 +146,6 @@ class DetectorTraining(Section):
     candidates: int = Field(ge=1)
     sharpness: float = Field(gt=0)
     box_weight: float = Field(gt=0)
-    workers: int = Field(ge=0)
     checkpoint_steps: int = Field(ge=1)
 
 

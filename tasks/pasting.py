@@ -22,9 +22,17 @@ class Placed:
 
 
 def transform(
-    sprite: Sprite, size: float, params: PseudoBundles, random: np.random.Generator
+    sprite: Sprite, size: float, angle: float, params: PseudoBundles, random: np.random.Generator
 ) -> Sprite:
-    """Scale (geometric mean of the sides = `size` pixels), turn, mirror and recolour a sprite."""
+    """Scale, turn, mirror and recolour a sprite.
+
+    Args:
+        sprite: the product.
+        size: geometric mean of its sides afterwards, before it is turned, in pixels.
+        angle: in degrees.
+        params: how much colours may change.
+        random: decides the rest.
+    """
     height, width = sprite.alpha.shape
     factor = max(size, 8) / np.sqrt(height * width)
     pixels, alpha = sprite.pixels, sprite.alpha
@@ -33,9 +41,6 @@ def transform(
         pixels = _resized(pixels, target)
         alpha = _resized(alpha, target)
         width, height, factor = *target, 1.0
-    angle = random.normal(0, params.rotation)
-    if random.random() < params.upside:
-        angle += random.choice([90, 180, 270])
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, factor)
     if random.random() < 0.5:
         matrix = matrix @ np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]], np.float64)

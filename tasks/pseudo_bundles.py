@@ -15,6 +15,7 @@ from serving.boxes import Boxes, areas, intersections
 from serving.imaging import PADDING, Photo
 from tasks.backgrounds import draw_background
 from tasks.collages import collage, photograph
+from tasks.distractors import add_badge, scatter_clutter
 from tasks.draws import choose
 from tasks.material import Box, Material, Pixels
 from tasks.params import PseudoBundles
@@ -59,6 +60,8 @@ def compose(
         canvas, boxes = photograph(material, width, height, params, random)
     else:
         canvas, boxes = _scatter(material, width, height, params, random)
+    if random.random() < params.badges:
+        canvas = add_badge(canvas, random)
     image = np.full((side, side, 3), round(PADDING * 255), np.uint8)
     image[:height, :width] = _finish(canvas, params, random)
     return PseudoBundle(image, np.asarray(boxes, np.float32).reshape(-1, 4))
@@ -68,21 +71,24 @@ def _scatter(
     material: Material, width: int, height: int, params: PseudoBundles, random: np.random.Generator
 ) -> tuple[Pixels, list[Box]]:
     canvas = draw_background(material.rooms, width, height, random)
-    canvas = _distract(canvas, params, random)
+    if random.random() < params.distractors:
+        canvas = scatter_clutter(canvas, random)
     count = int(random.integers(1, params.max_products + 1))
     common = random.uniform(params.min_scale, params.max_scale) / np.sqrt(count)
     limit = random.uniform(0, params.max_overlap) if random.random() < params.overlaps else 0.0
     repeated = _pick(material, params, random) if random.random() < params.repeats else None
     area = np.sqrt(width * height)
+    # Seen from above, products lie at any angle.
+    flat = random.random() < params.flat_lays
 
     def sprites() -> Iterator[Sprite]:
         for _ in range(count):
             size = common * random.uniform(1 - params.scale_jitter, 1 + params.scale_jitter)
-            yield transform(
-                repeated or _pick(material, params, random), size * area, params, random
-            )
+            angle = random.uniform(0, 360) if flat else random.normal(0, params.rotation)
+            sprite = repeated or _pick(material, params, random)
+            yield transform(sprite, size * area, angle, params, random)
 
-    line_up = _in_row if random.random() < params.rows else _anywhere
+    line_up = _in_row if not flat and random.random() < params.rows else _anywhere
     placed: list[Placed] = []
     for pasted, spot in line_up(sprites(), width, height, limit, random):
         fresh = paste(canvas, pasted, spot, params, random)
@@ -138,46 +144,6 @@ def _anywhere(
             first = int(free[0])
             taken = np.concatenate([taken, tried[first : first + 1]])
             yield sprite, (round(x[first]), round(y[first]))
-
-
-def _distract(canvas: Pixels, params: PseudoBundles, random: np.random.Generator) -> Pixels:
-    """Lines, specks and words on the background: things that are no products."""
-    height, width = canvas.shape[:2]
-    if random.random() >= params.distractors:
-        return canvas
-    # OpenCV writes text on bytes only.
-    scene = np.clip(canvas, 0, 255).astype(np.uint8)
-    for _ in range(int(random.integers(1, 4))):
-        colour = random.uniform(0, 255, 3).tolist()
-        ends = (random.uniform(0, 1, (2, 2)) * (width, height)).astype(int).tolist()
-        match int(random.integers(6)):
-            case 0:
-                cv2.line(scene, ends[0], ends[1], colour, int(random.integers(1, 3)), cv2.LINE_AA)
-            case 1:
-                radius = int(random.integers(1, 5))
-                cv2.circle(scene, ends[0], radius, colour, cv2.FILLED, cv2.LINE_AA)
-            case 2:
-                text = "".join(random.choice(list("SALE NEW 50% 2+1 SET"), 6))
-                size = random.uniform(0.25, 0.8)
-                cv2.putText(scene, text, ends[0], cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1)
-            case 3:
-                # Flecks of one size all over: terrazzo, confetti, petals.
-                for x, y in (random.uniform(0, 1, (40, 2)) * (width, height)).astype(int):
-                    corners = np.asarray([x, y]) + random.integers(-4, 5, (4, 2))
-                    cv2.fillConvexPoly(scene, cv2.convexHull(corners.astype(np.int32)), colour)
-            case 4:
-                # A badge away from the products.
-                radius = int(min(width, height) * random.uniform(0.04, 0.09))
-                cv2.circle(scene, ends[0], radius, colour, cv2.FILLED, cv2.LINE_AA)
-                ink = (255, 255, 255)
-                corner = (ends[0][0] - radius + 3, ends[0][1] + 3)
-                cv2.putText(scene, "NEW", corner, cv2.FONT_HERSHEY_SIMPLEX, 0.3, ink, 1)
-            case _:
-                # A band along the border, as shops print their slogans on.
-                edge = max(2, int(height * random.uniform(0.03, 0.12)))
-                rows = slice(0, edge) if random.random() < 0.5 else slice(height - edge, height)
-                scene[rows] = colour
-    return scene.astype(np.float32)
 
 
 def _finish(canvas: Pixels, params: PseudoBundles, random: np.random.Generator) -> Photo:

@@ -69,7 +69,7 @@ def _blob(random: np.random.Generator) -> list[Points]:
     for harmonic in range(1, 5):
         size = random.normal(0, 0.05 / harmonic)
         radius = radius * (1 + size * np.cos(harmonic * angle + random.uniform(0, 6.28)))
-    aspect = random.uniform(0.3, 1.0)
+    aspect = random.uniform(0.15, 1.0)
     points = np.stack([radius * np.cos(angle) * aspect, radius * np.sin(angle)], axis=1)
     return [_fit(points)]
 

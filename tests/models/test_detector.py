@@ -6,20 +6,28 @@ import onnxruntime
 import pytest
 import torch
 
+from models.backbone import lite0_weights
 from models.detector import STRIDE, Detector, DetectorConfig, cell_centres
 from models.detector_loss import assign, detection_loss, pairwise_overlap
 
-SMALL = {"side": 64, "widths": (8, 8, 16, 16), "depths": (0, 1, 1, 0), "head_width": 16}
+SMALL = {"side": 64, "head_width": 16, "depths": (1, 1, 0)}
 
 
 @pytest.fixture
 def detector() -> Detector:
     torch.manual_seed(0)
-    model = Detector(DetectorConfig(**SMALL))
+    model = Detector.untrained(DetectorConfig(**SMALL))
     # A few batches give the normalisation statistics that differ from its start.
     for _ in range(3):
-        model.train().predict(torch.rand(4, 3, 64, 64))
+        model.train()(torch.rand(4, 3, 64, 64))
     return model.eval()
+
+
+def test_features_are_frozen_and_pretrained(detector: Detector) -> None:
+    assert not any(weight.requires_grad for weight in detector.features.parameters())
+    assert not any(module.training for module in detector.train().features.modules())
+    stem = detector.features.network._conv_stem.weight
+    assert torch.equal(stem, lite0_weights()["_conv_stem.weight"])
 
 
 def test_every_cell_predicts_a_box_and_a_score(detector: Detector) -> None:
@@ -47,7 +55,7 @@ def test_saved_detector_gives_the_same_boxes(detector: Detector, tmp_path: Path)
             assert torch.equal(before, after)
 
 
-@pytest.mark.parametrize("wrong", [{"side": 100}, {"widths": (8, 8)}, {"depths": (1, 1, 1, 1, 1)}])
+@pytest.mark.parametrize("wrong", [{"side": 100}, {"depths": (1, 1)}])
 def test_impossible_sizes_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         DetectorConfig(**wrong)
@@ -110,8 +118,8 @@ def test_a_cell_that_two_products_want_takes_the_one_it_covers_more() -> None:
 
 def test_training_finds_a_bright_square() -> None:
     torch.manual_seed(0)
-    model = Detector(DetectorConfig(**SMALL)).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    model = Detector.untrained(DetectorConfig(**SMALL)).train()
+    optimizer = torch.optim.AdamW(model.head.parameters(), lr=5e-3)
     random = np.random.default_rng(0)
     for _ in range(60):
         images = torch.zeros(8, 3, 64, 64)
@@ -120,7 +128,7 @@ def test_training_finds_a_bright_square() -> None:
             x, y = random.integers(0, 40, 2).tolist()
             images[row, :, y : y + 20, x : x + 20] = 1
             products[row, 0] = torch.tensor([x, y, x + 20, y + 20])
-        boxes, logits = model.predict(images)
+        boxes, logits = model.head(*model.features(images))
         losses = detection_loss(
             boxes,
             logits,

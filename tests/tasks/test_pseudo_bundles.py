@@ -10,8 +10,11 @@ from tasks.params import PseudoBundles, load_params
 from tasks.pseudo_bundles import compose
 from tasks.sprites import Sprite, draw_shape, sprite_of
 
-CHANCES = "blur noise jpeg shadows stickers distractors colour collage single tiles drawn upside"
-QUIET: dict[str, object] = dict.fromkeys([*CHANCES.split(), "repeats"], 0.0)
+CHANCES = (
+    "blur noise jpeg shadows stickers distractors badges colour collage single tiles drawn "
+    "flat_lays repeats"
+)
+QUIET: dict[str, object] = dict.fromkeys(CHANCES.split(), 0.0)
 SIDE = 96
 
 
