@@ -81,6 +81,9 @@ class _Residual(nn.Module):
 class FrozenFeatures(nn.Module):
     """EfficientNet-Lite0 without its classifier; never in training mode."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.network = lite0()

@@ -70,8 +70,6 @@ def detect(workspace: Workspace, params: Params) -> None:
     Raises:
         UserError: the manifest is missing, or it has no train photo of a single product.
     """
-    from transformers.utils import logging
-
     from tasks.detector_training import train_detector
 
     manifest = read_manifest(workspace.manifest)
@@ -79,8 +77,6 @@ def detect(workspace: Workspace, params: Params) -> None:
     material, counts = gather_material(workspace.catalogue, manifest, settings, params.seed)
     checkpoints = workspace.checkpoints / "detector"
     detector = train_detector(material, settings, params.seed, checkpoints)
-    # The bar of a file that is written at once says nothing.
-    logging.disable_progress_bar()
     with atomic_folder(workspace.detector) as folder:
         detector.save_pretrained(folder)
     table, figures, pictures = _propose(workspace.catalogue, manifest, detector, settings)

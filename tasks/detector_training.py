@@ -114,7 +114,8 @@ def train_detector(material: Material, params: Detect, seed: int, checkpoints: P
 
 
 def _start(head: Head, params: Detect, device: torch.device) -> _Run:
-    head = head.to(device, memory_format=torch.channels_last).train()
+    head = head.to(device).train()
+    head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
     matrices = [weight for weight in head.parameters() if weight.ndim > 1]
     vectors = [weight for weight in head.parameters() if weight.ndim <= 1]
     groups: list[dict[str, Any]] = [
@@ -189,9 +190,7 @@ def _chosen(pool: Pool, batch: int, place: int, seed: list[int]) -> Tensor:
     return torch.from_numpy(order[position * batch : (position + 1) * batch])
 
 
-def _advance(
-    run: _Run, pool: Pool, chosen: Tensor, params: Detect, device: torch.device
-) -> None:
+def _advance(run: _Run, pool: Pool, chosen: Tensor, params: Detect, device: torch.device) -> None:
     training = params.training
     for group in run.optimizer.param_groups:
         group["lr"] = training.learning_rate * _rate(run.step, training.steps, training.warmup)

@@ -4,7 +4,7 @@ The hash is pHash (Zauner 2010, "Implementation and Benchmarking of Perceptual I
 Functions", section on the DCT based hash): the photo in grey at 32 x 32, its discrete cosine
 transform, of which the 8 x 8 coefficients at frequencies 1 to 8 each give one bit, above their
 median or not. Copies that were scaled or compressed again lie within 2 bits of their original; the
-nearest training and query photos of two catalogues (demo, groceries) are 8 and 12 bits apart, where
+nearest training and query photos of two catalogues (demo, groceries) are 6 and 12 bits apart, where
 the cheaper dHash found different bundles 6 bits apart.
 """
 

@@ -15,11 +15,12 @@ Stage = Callable[[Workspace, Params], None]
 OFF = {
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
     "DO_NOT_TRACK": "1",
 }
-"""Telemetry of the packages that stages import, and their network look-ups."""
+"""Telemetry, network look-ups and progress bars of the packages that stages import."""
 
 
 def run_stage(stage: Stage, arguments: list[str] | None = None) -> None:
