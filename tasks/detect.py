@@ -159,16 +159,13 @@ def sightings(
     catalogue: Path, images: Sequence[str], detector: "Detector", settings: Detect
 ) -> Iterator[Sighting]:
     """Run the detector over photos, in batches; yields one sighting per photo, in order."""
-    import torch
+    from models.onnx_export import image_session
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = detector.to(device).eval()
+    session = image_session(detector, "image", settings.side, ["boxes", "scores"])
     for start in range(0, len(images), settings.batch):
         photos = [open_photo(catalogue / image) for image in images[start : start + settings.batch]]
         inputs, factors = zip(*(letterbox(photo, settings.side) for photo in photos), strict=True)
-        with torch.inference_mode():
-            outputs = network(torch.from_numpy(np.stack(inputs)).to(device))
-        boxes, scores = (output.cpu().numpy() for output in outputs)
+        boxes, scores = session.run(None, {"image": np.stack(inputs)})
         for row, photo in enumerate(photos):
             yield Sighting(start + row, photo, boxes[row], scores[row], factors[row])
 

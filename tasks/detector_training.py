@@ -8,7 +8,6 @@ run that was killed resumes from its checkpoint and ends with the weights of an 
 import hashlib
 import math
 import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from models.detector import Detector, DetectorConfig, Head, cell_centres
 from models.detector_loss import detection_loss
-from models.onnx_export import export_image_network
+from models.onnx_export import image_session
 from serving.atomic import atomic_file
 from tasks.material import Material
 from tasks.params import Detect
@@ -96,7 +95,7 @@ def train_detector(material: Material, params: Detect, seed: int, checkpoints: P
     run = _start(detector.head, params, device)
     if path.is_file():
         run.resume(path, key, device)
-    features = _session(detector, params.side)
+    features = image_session(detector.features, "image", params.side, list(LEVELS))
     per_round = -(-training.steps // training.rounds)
     while run.step < training.steps:
         number = run.step // per_round
@@ -124,15 +123,6 @@ def _start(head: Head, params: Detect, device: torch.device) -> _Run:
     ]
     average = {name: value.detach().clone() for name, value in head.state_dict().items()}
     return _Run(head, average, torch.optim.AdamW(groups))
-
-
-def _session(detector: Detector, side: int) -> onnxruntime.InferenceSession:
-    # On a CPU twice as fast as torch, and most of a round's time.
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "features.onnx"
-        export_image_network(detector.features, path, "image", side, list(LEVELS))
-        providers = onnxruntime.get_available_providers()
-        return onnxruntime.InferenceSession(path.read_bytes(), providers=providers)
 
 
 def _compose_pool(
