@@ -137,9 +137,12 @@ def _card(number: int, instance: Instance, images: Path | None) -> Image.Image:
     _paste_rounded(card, _thumbnail(best, images, _BEST), (78, (_CARD_HEIGHT - _BEST) // 2))
     left = 78 + _BEST + 20
     room = _CARD_WIDTH - left - 24 - _OTHERS * (_OTHER + 12)
-    _write(card, (left, 24), best.product, 21, _INK, room, best.id)
-    _write(card, (left, 54), best.caption, 14, _FAINT, room)
-    _score_bar(card, (left, 96), best.score, _colour(number), room - 66)
+    first, rest = _two_lines(best.product, 20, room)
+    # What tells sisters of a line apart, shade or size, often comes last.
+    _write(card, (left, 14 if rest else 24), first, 20, _INK, room, best.id)
+    _write(card, (left, 39), rest, 20, _INK, room)
+    _write(card, (left, 71), best.caption, 14, _FAINT, room)
+    _score_bar(card, (left, 106), best.score, _colour(number), room - 66)
     for place, hit in enumerate(others):
         spot = (_CARD_WIDTH - 24 - (_OTHERS - place) * (_OTHER + 12) + 12, 28)
         _paste_rounded(card, _thumbnail(hit, images, _OTHER), spot)
@@ -200,6 +203,16 @@ def _write(
         drawable = drawable[:-1]
         line = drawable.rstrip() + "…"
     pen.text(place, line, colour, font)
+
+
+def _two_lines(text: str, size: int, room: int) -> tuple[str, str]:
+    """As many words as the first line has room for, and the others."""
+    words = text.split()
+    font, _ = _font_for(text, size)
+    fitting = len(words)
+    while fitting > 1 and font.getlength(" ".join(words[:fitting])) > room:
+        fitting -= 1
+    return " ".join(words[:fitting]), " ".join(words[fitting:])
 
 
 def _font_for(text: str, size: int) -> tuple[Font, str]:

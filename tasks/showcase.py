@@ -21,7 +21,7 @@ def showcase(workspace: Workspace, params: Params) -> None:
     """Answer one held-out bundle on the terminal; write `demo/answer.png`.
 
     Raises:
-        UserError: the catalogue has no labelled bundle of three or more outside training.
+        UserError: the catalogue has no labelled bundle of three products outside training.
     """
     query = _bundle(read_manifest(workspace.manifest), params.seed)
     picture = workspace.root / "demo/answer.png"
@@ -37,7 +37,7 @@ def showcase(workspace: Workspace, params: Params) -> None:
 
 def _bundle(manifest: pd.DataFrame, seed: int) -> "pd.Series[str]":
     held_out = manifest[manifest["split"].isin(["test", "dev"])]
-    bundles = held_out[held_out["labels"].map(lambda labels: len(set(labels)) >= 3)]
+    bundles = held_out[held_out["labels"].map(lambda labels: len(set(labels)) == len(labels) == 3)]
     if bundles.empty:
         raise UserError("no labelled bundle of three products in dev or test; add one to show")
     return bundles.iloc[int(np.random.default_rng(seed).integers(len(bundles)))]
