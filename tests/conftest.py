@@ -47,3 +47,12 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests talk to the Milvus they start, whatever the shell's environment names."""
     for name in ("MILVUS_URI", "MILVUS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the flows' tests last.
+
+    The threads of Prefect's server draw from `random`, which hypothesis takes for a strategy that
+    does.
+    """
+    items.sort(key=lambda item: "flows" in item.path.parts)

@@ -103,7 +103,7 @@ def test_a_stage_knows_nothing_of_the_flow(
     executable, *names = json.loads((root / "one.out").read_text())
     assert not [name for name in names if name.startswith("PREFECT")]
     assert "DVC_NO_ANALYTICS" in names
-    assert executable == sys.executable
+    assert Path(executable).parent == Path(sys.executable).parent
 
 
 def test_a_busy_workspace_is_waited_for(project: Project) -> None:
