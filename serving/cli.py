@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serving.errors import UserError
+from serving.errors import UserError, told_in_one_line
 
 if TYPE_CHECKING:
     from serving.filters import Filters
@@ -140,16 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     rest = [argument for argument in given if argument != "--debug"]
-    try:
+    with told_in_one_line(debug):
         _add_commands(next((argument for argument in rest if not argument.startswith("-")), ""))
         app(rest, prog_name="unbundle")
-    except UserError as error:
-        if debug:
-            raise
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            "error:", str(error), style="red", markup=False
-        )
-        raise SystemExit(1) from None
 
 
 def _add_commands(wanted: str) -> None:

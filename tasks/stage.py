@@ -4,9 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from rich.console import Console
-
-from serving.errors import UserError
+from serving.errors import told_in_one_line
 from tasks.params import Params, load_params
 from tasks.workspace import Workspace
 
@@ -31,12 +29,5 @@ def run_stage(stage: Stage, arguments: list[str] | None = None) -> None:
     for name, value in OFF.items():
         os.environ.setdefault(name, value)
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
-    try:
+    with told_in_one_line(debug):
         stage(Workspace(), load_params())
-    except UserError as error:
-        if debug:
-            raise
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            "error:", str(error), style="red", markup=False
-        )
-        raise SystemExit(1) from None
