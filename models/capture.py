@@ -61,6 +61,9 @@ class CaptureOutput:
     Attributes:
         visual_head: unit rows `[B, projection]` from the visual stream before fusion.
         text_head: unit rows `[B, projection]` from the text stream before fusion.
+        read: unit rows `[B, projection]`: the text stream before fusion, each word weighted by
+            how likely it names what the regions show; comparable with `text_head`.
+        alignment: `[B, T]`, 0 to 1: those weights; 0 for padding.
         joint: unit rows `[B, projection]` from the co-transformer.
         text_states: fused title states `[B, T, hidden]`.
         visual_states: fused region states `[B, V, hidden]`.
@@ -68,6 +71,8 @@ class CaptureOutput:
 
     visual_head: Tensor
     text_head: Tensor
+    read: Tensor
+    alignment: Tensor
     joint: Tensor
     text_states: Tensor
     visual_states: Tensor
@@ -175,7 +180,7 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
         )
         self.geometry = nn.Linear(5, size)
         self.visual_norm = nn.LayerNorm(size)
-        self.masked_region = nn.Parameter(torch.zeros(config.visual_dimension))
+        self.masked_region = nn.Parameter(torch.zeros(size))
         self.dropout = nn.Dropout(config.dropout)
         self.text_blocks = _blocks(SelfBlock, config, config.text_layers)
         self.visual_blocks = _blocks(SelfBlock, config, config.visual_layers)
@@ -184,6 +189,8 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
         self.text_projection = _projection(config)
         self.visual_projection = _projection(config)
         self.joint_projection = _projection(config)
+        self.alignment_word = nn.Linear(config.hidden_size, config.projection)
+        self.alignment_bias = nn.Parameter(torch.zeros(()))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -201,8 +208,12 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
         return x
 
     def encode_visual(self, visual: Tensor, geometry: Tensor, visual_mask: Tensor) -> Tensor:
-        """Visual states `[B, V, H]` before fusion, of regions `[B, V, D]`."""
-        x: Tensor = self.dropout(self.visual_norm(self.regions(visual) + self.geometry(geometry)))
+        """Visual states `[B, V, H]` before fusion, of region features `[B, V, D]`."""
+        return self.encode_regions(self.regions(visual), geometry, visual_mask)
+
+    def encode_regions(self, regions: Tensor, geometry: Tensor, visual_mask: Tensor) -> Tensor:
+        """Visual states `[B, V, H]` before fusion, of projected regions `[B, V, H]`."""
+        x: Tensor = self.dropout(self.visual_norm(regions + self.geometry(geometry)))
         for block in self.visual_blocks:
             x = block(x, visual_mask)
         return x
@@ -225,6 +236,24 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
     def visual_vector(self, states: Tensor, mask: Tensor) -> Tensor:
         """The visual head `[B, projection]` of unfused states, unit rows."""
         return _unit(self.visual_projection(masked_mean(states, mask)))
+
+    def align(self, states: Tensor, mask: Tensor, visual: Tensor) -> Tensor:
+        """How likely each word names what a visual vector shows, as logits `[B, T]`.
+
+        Args:
+            states: unfused title states `[B, T, H]`.
+            mask: int64 `[B, T]`; padding gets a logit far below zero.
+            visual: unit rows `[B, projection]` of the visual head.
+        """
+        words = self.alignment_word(states)
+        logits: Tensor = (words @ visual.unsqueeze(2)).squeeze(2) + self.alignment_bias
+        return logits.masked_fill(mask == 0, -1e4)
+
+    def read_vector(self, states: Tensor, alignment: Tensor) -> Tensor:
+        """The text head `[B, projection]` of the words that `alignment` `[B, T]` weighs."""
+        weights = alignment.unsqueeze(2)
+        mean = (states * weights).sum(1) / weights.sum(1).clamp(min=1e-4)
+        return _unit(self.text_projection(mean))
 
     def joint_vector(
         self, text: Tensor, visual: Tensor, text_mask: Tensor, visual_mask: Tensor
@@ -251,12 +280,26 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
             visual_mask: int64 `[B, V]`; all zeros where there is no photo.
         """
         text = self.encode_text(input_ids, attention_mask)
-        regions = self.encode_visual(visual, geometry, visual_mask)
-        fused_text, fused_visual = self.fuse(text, regions, attention_mask, visual_mask)
+        return self.heads(
+            text,
+            self.encode_visual(visual, geometry, visual_mask),
+            attention_mask,
+            visual_mask,
+        )
+
+    def heads(
+        self, text: Tensor, visual: Tensor, text_mask: Tensor, visual_mask: Tensor
+    ) -> CaptureOutput:
+        """Fuse unfused states `[B, T, H]` and `[B, V, H]`, and pool what both stages know."""
+        fused_text, fused_visual = self.fuse(text, visual, text_mask, visual_mask)
+        visual_head = self.visual_vector(visual, visual_mask)
+        alignment = self.align(text, text_mask, visual_head).sigmoid()
         return CaptureOutput(
-            visual_head=self.visual_vector(regions, visual_mask),
-            text_head=self.text_vector(text, attention_mask),
-            joint=self.joint_vector(fused_text, fused_visual, attention_mask, visual_mask),
+            visual_head=visual_head,
+            text_head=self.text_vector(text, text_mask),
+            read=self.read_vector(text, alignment),
+            alignment=alignment,
+            joint=self.joint_vector(fused_text, fused_visual, text_mask, visual_mask),
             text_states=fused_text,
             visual_states=fused_visual,
         )

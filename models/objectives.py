@@ -48,6 +48,21 @@ class PretextHeads(nn.Module):
         return F.mse_loss(predicted, target) / target.square().mean().clamp(min=1e-6)
 
 
+def alignment_loss(logits: Tensor, own: Tensor) -> Tensor:
+    """Cross-entropy of telling a product's own words from those of its bundle's others.
+
+    Only titles that name others teach: in a title of one product every word would be its own.
+
+    Args:
+        logits: `[B, T]`, see `CaptureModel.align`.
+        own: int64 `[B, T]`, 1 for own words, 0 for others', `IGNORED` elsewhere.
+    """
+    chosen = (own != IGNORED) & (own == 0).any(dim=1, keepdim=True)
+    if not chosen.any():
+        return logits.sum() * 0
+    return F.binary_cross_entropy_with_logits(logits[chosen], own[chosen].to(logits.dtype))
+
+
 def contrast(first: Tensor, second: Tensor, targets: Tensor, temperature: float) -> Tensor:
     """Symmetric InfoNCE (paper eq. 3) with soft targets.
 
@@ -56,8 +71,21 @@ def contrast(first: Tensor, second: Tensor, targets: Tensor, temperature: float)
         targets: rows that sum to 1, `[B, B]`; the identity is the paper's loss.
         temperature: divides the cosines.
     """
-    logits = first @ second.T / temperature
-    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+    there = retrieve(first, second, targets, temperature)
+    return (there + retrieve(second, first, targets, temperature)) / 2
+
+
+def retrieve(query: Tensor, items: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """InfoNCE in one direction: each query `[Q, P]` finds its items among `[B, P]`.
+
+    Args:
+        query, items: unit rows.
+        targets: rows that sum to 1, `[Q, B]`.
+        temperature: divides the cosines.
+    """
+    if not len(query):
+        return query.sum()
+    return F.cross_entropy(query @ items.T / temperature, targets)
 
 
 def title_targets(

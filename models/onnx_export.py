@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from models.capture import CaptureModel
 
+HEADS = ("visual_head", "text_head", "read", "alignment", "joint")
+"""Outputs of `capture.onnx`: `[B, projection]` each, `alignment` `[B, T]`."""
+
 
 class CaptureHeads(nn.Module):
-    """CAPTURE as serving needs it: tensors in, three unit heads out."""
+    """CAPTURE as serving needs it: tensors in, five heads out, see `HEADS`."""
 
     def __init__(self, capture: CaptureModel) -> None:
         super().__init__()
@@ -26,10 +29,10 @@ class CaptureHeads(nn.Module):
         visual: Tensor,
         geometry: Tensor,
         visual_mask: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """`visual_head`, `text_head`, `joint`, each `[B, projection]`."""
+    ) -> tuple[Tensor, ...]:
+        """The outputs in the order of `HEADS`."""
         output = self.capture(input_ids, attention_mask, visual, geometry, visual_mask)
-        return output.visual_head, output.text_head, output.joint
+        return tuple(getattr(output, name) for name in HEADS)
 
 
 def export_capture(capture: CaptureModel, path: Path) -> None:
@@ -51,7 +54,7 @@ def export_capture(capture: CaptureModel, path: Path) -> None:
             "geometry": (places, {0: batch, 1: count}),
             "visual_mask": (shown, {0: batch, 1: count}),
         },
-        ["visual_head", "text_head", "joint"],
+        list(HEADS),
     )
 
 

@@ -7,8 +7,9 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from serving.embedding import PARTS, Modality
+from serving.embedding import PARTS, TERMS, Modality
 from serving.errors import UserError
+from serving.known import SIGNS
 
 SETTINGS = "bundle.json"
 DETECTOR = "detector.onnx"
@@ -61,18 +62,33 @@ class EmbeddingSettings(Section):
 
     parts: tuple[str, ...]
     dimensions: tuple[int, ...]
-    weights: dict[str, tuple[float, ...]]
-    """One weight per part, by what a query has."""
+    weights: dict[Modality, dict[str, float]]
+    """One weight per term of `serving.embedding.TERMS`, by what a query has."""
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:
         if set(self.parts) != set(PARTS) or len(self.parts) != len(PARTS):
             raise ValueError(f"parts: expected {', '.join(PARTS)}, found {', '.join(self.parts)}")
-        rows: list[tuple[str, tuple[float, ...]]] = [("dimensions", self.dimensions)]
-        rows += [(name, self.weights.get(name, ())) for name in get_args(Modality)]
-        for name, row in rows:
-            if len(row) != len(self.parts):
-                raise ValueError(f"{name}: expected {len(self.parts)} numbers, one per part")
+        if len(self.dimensions) != len(self.parts):
+            raise ValueError(f"dimensions: expected {len(self.parts)} numbers, one per part")
+        for mode in get_args(Modality):
+            if set(self.weights.get(mode, ())) != set(TERMS):
+                raise ValueError(f"weights.{mode}: expected {', '.join(TERMS)}")
+        return self
+
+
+class KnownSettings(Section):
+    """How likely an instance's product is in the catalogue: a logistic function of its hits."""
+
+    weights: dict[str, float]
+    """By `serving.known.SIGNS`, and `bias`."""
+    threshold: float = Field(ge=0, le=1)
+    """A lower probability is answered with "not in the catalogue"."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if set(self.weights) != {*SIGNS, "bias"}:
+            raise ValueError(f"weights: expected {', '.join(SIGNS)} and bias")
         return self
 
 
@@ -80,13 +96,17 @@ class Bundle(Section):
     """The checked settings of a bundle folder; `Bundle.open` makes it."""
 
     folder: Path
-    format: Literal[1]
+    format: Literal[2]
     version: str = Field(pattern=r"^[0-9a-f]{12}$")
     sha256: dict[str, str]
     detector: DetectorSettings
     backbone: BackboneSettings
     capture: CaptureSettings
     embedding: EmbeddingSettings
+    merging: dict[str, float] | None = None
+    """Weights of `serving.merging.EVIDENCE`; None interleaves the instances' rankings."""
+    known: KnownSettings | None = None
+    """None where no labelled dev query could tell."""
     parity: dict[str, Any] = {}
     """Differences to the torch networks, by network."""
 

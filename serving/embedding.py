@@ -1,10 +1,12 @@
-"""The instance embedding: four unit parts joined into one unit vector.
+"""The instance embedding: four unit parts joined into one vector.
 
 The paper joins the co-transformer's output with the two contrastive features (sec. 3.3). Here the
-frozen backbone's pooled feature is the first of four parts (`raw`, `visual`, `text`, `joint`).
-Gallery parts count alike; a query's parts carry the weights of the bundle. The inner product of a
-query and a gallery vector is then, up to one constant per query, `sum_p w_p cos(query_p, item_p)`,
-and new weights need no new index.
+frozen backbone's pooled feature is the first of four parts (`raw`, `visual`, `text`, `joint`) and
+gallery parts count alike. A query compares more than like with like: the visual and text heads
+share one space, so its photo is compared with the gallery's titles as well, and its title's words
+that belong to the box (`read`) once more. Each comparison is a term, `TERMS`, with a weight of the
+bundle; the inner product of a query and a gallery vector is then, up to one constant per query,
+`sum_t w_t cos(query_t, item_t)`, and new weights need no new index.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,17 @@ Vectors = NDArray[np.float32]
 Modality = Literal["both", "photo", "title"]
 
 PARTS = ("raw", "visual", "text", "joint")
+
+TERMS = {
+    "raw": ("raw", "raw"),
+    "visual": ("visual", "visual"),
+    "text": ("text", "text"),
+    "joint": ("joint", "joint"),
+    "read": ("read", "text"),
+    "photo_to_title": ("visual", "text"),
+    "title_to_photo": ("text", "visual"),
+}
+"""By term: the query's head, and the gallery's part that it is compared with."""
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -36,19 +49,31 @@ def modality(has_photo: bool, has_title: bool) -> Modality:
     return "both" if has_photo and has_title else "photo" if has_photo else "title"
 
 
-def join_parts(
-    parts: Mapping[str, Vectors], order: Sequence[str], weights: Sequence[float] | None = None
-) -> Vectors:
-    """Join parts `[N, d_p]` into unit vectors `[N, sum of d_p]`.
+def join_parts(parts: Mapping[str, Vectors], order: Sequence[str]) -> Vectors:
+    """Join a gallery's parts `[N, d_p]` into unit vectors `[N, sum of d_p]`.
 
     Args:
-        parts: rows by part name; a missing modality's rows are zeros.
+        parts: rows by part; a missing modality's rows are zeros.
         order: the bundle's order of parts.
-        weights: one per part for a query; None for a gallery item, whose parts count alike.
     """
-    factors = [1.0] * len(order) if weights is None else weights
-    scaled = [unit(parts[part]) * factor for part, factor in zip(order, factors, strict=True)]
-    return unit(np.concatenate(scaled, axis=1))
+    return unit(np.concatenate([unit(parts[part]) for part in order], axis=1))
+
+
+def query_vectors(
+    heads: Mapping[str, Vectors], order: Sequence[str], weights: Mapping[str, float]
+) -> Vectors:
+    """Query vectors `[N, sum of d_p]`, unit rows, to compare with `join_parts`' rows.
+
+    Args:
+        heads: `[N, d]` by head: the parts, and `read`; a missing modality's rows are zeros.
+        order: the bundle's order of parts.
+        weights: by term of `TERMS`.
+    """
+    joined = {part: np.zeros_like(heads[part]) for part in order}
+    for term, weight in weights.items():
+        head, part = TERMS[term]
+        joined[part] = joined[part] + np.float32(weight) * unit(heads[head])
+    return unit(np.concatenate([joined[part] for part in order], axis=1))
 
 
 def split_parts(

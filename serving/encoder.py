@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from serving.boxes import Boxes
 from serving.bundle import BACKBONE, CAPTURE, DETECTOR, TOKENIZER, Bundle
-from serving.embedding import Vectors, join_parts, modality, unit
+from serving.embedding import Vectors, join_parts, modality, query_vectors, unit
 from serving.errors import UserError
 from serving.imaging import Photo, crops, geometry, letterbox, normalise
 from serving.proposals import select_proposals
@@ -43,10 +43,33 @@ class Encoded:
     """`[N, 4]` in photo pixels; `[0, 4]` for a query without a photo, which is one instance."""
     scores: NDArray[np.float32]
     """`[N]`: the detector's, or 1 for given boxes and for a title alone."""
-    parts: dict[str, Vectors]
-    """Unit rows `[N, d]` by part; zeros for the part of a missing modality."""
+    heads: dict[str, Vectors]
+    """Unit rows `[N, d]` by head: the parts and `read`; zeros where a modality is missing."""
+    words: tuple["Word", ...]
+    """The title's words, in its order."""
     vectors: Vectors
     """`[N, D]`, the query vectors."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a query's title.
+
+    Attributes:
+        text: as it stands in the title; what lies beyond the network's title length is no word.
+        belongs: how likely it names each instance's product, `[N]`, 0 to 1.
+    """
+
+    text: str
+    belongs: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """What CAPTURE gives for N instances, and the titles' tokens."""
+
+    vectors: dict[str, Vectors]
+    alignment: NDArray[np.float32]  # [N, T]
 
 
 @dataclass(frozen=True)
@@ -101,14 +124,14 @@ class Encoder:
             given = _checked_boxes(boxes, photo)
             found = Proposals(given, np.ones(len(given), np.float32))
         visual = self._visual([photo], [found.boxes])
-        parts = self._parts(visual, [caption] * len(found.boxes))
-        return Encoded(found.boxes, found.scores, parts, self._query_vectors(parts, True, caption))
+        heads = self._heads(visual, [caption] * len(found.boxes))
+        return self._encoded(found, heads, caption, has_photo=True)
 
     def encode_gallery(self, photos: Sequence[Photo], captions: Sequence[str]) -> Vectors:
         """Gallery vectors `[N, D]` of single-product photos, each by its best proposal."""
         boxes = [found.boxes[:1] for found in self._propose(photos)]
-        parts = self._parts(self._visual(photos, boxes), captions)
-        return join_parts(parts, self.bundle.embedding.parts)
+        heads = self._heads(self._visual(photos, boxes), captions)
+        return join_parts(heads.vectors, self.bundle.embedding.parts)
 
     def _encode_title(
         self, caption: str, boxes: Boxes | Sequence[Sequence[float]] | None
@@ -117,9 +140,29 @@ class Encoder:
             raise UserError("the query is empty: give a photo, a title or both")
         if boxes is not None:
             raise UserError("boxes without a photo: give the photo that they are in")
-        parts = self._parts(None, [caption])
-        vectors = self._query_vectors(parts, False, caption)
-        return Encoded(np.zeros((0, 4), np.float32), np.ones(1, np.float32), parts, vectors)
+        alone = Proposals(np.zeros((0, 4), np.float32), np.ones(1, np.float32))
+        return self._encoded(alone, self._heads(None, [caption]), caption, has_photo=False)
+
+    def _encoded(self, found: Proposals, heads: _Heads, caption: str, has_photo: bool) -> Encoded:
+        settings = self.bundle.embedding
+        weights = settings.weights[modality(has_photo, bool(caption.strip()))]
+        vectors = query_vectors(heads.vectors, settings.parts, weights)
+        words = self._words(caption, heads.alignment) if has_photo else ()
+        return Encoded(found.boxes, found.scores, heads.vectors, words, vectors)
+
+    def _words(self, caption: str, alignment: NDArray[np.float32]) -> tuple[Word, ...]:
+        encoding = self._tokenizer.encode(caption.strip())
+        pieces: dict[int, list[int]] = {}
+        for place, word in enumerate(encoding.word_ids):
+            if word is not None:
+                pieces.setdefault(word, []).append(place)
+        words = []
+        for places in pieces.values():
+            start = encoding.offsets[places[0]][0]
+            end = encoding.offsets[places[-1]][1]
+            # A word belongs where its most telling piece does.
+            words.append(Word(caption.strip()[start:end], alignment[:, places].max(axis=1)))
+        return tuple(words)
 
     def _propose(self, photos: Sequence[Photo]) -> list[Proposals]:
         settings = self.bundle.detector
@@ -168,11 +211,11 @@ class Encoder:
             np.zeros((count, 1), np.int64),
         )
 
-    def _parts(self, visual: _Visual | None, captions: Sequence[str]) -> dict[str, Vectors]:
+    def _heads(self, visual: _Visual | None, captions: Sequence[str]) -> _Heads:
         seen = visual or self._no_visual(len(captions))
         ids, mask = self._title(captions)
-        visual_head, text_head, joint = self._capture.run(
-            ["visual_head", "text_head", "joint"],
+        visual_head, text_head, read, alignment, joint = self._capture.run(
+            ["visual_head", "text_head", "read", "alignment", "joint"],
             {
                 "input_ids": ids,
                 "attention_mask": mask,
@@ -182,12 +225,15 @@ class Encoder:
             },
         )
         has_photo = np.float32(visual is not None)
-        return {
+        has_title = mask.any(axis=1, keepdims=True).astype(np.float32)
+        vectors = {
             "raw": unit(seen.tokens[:, 0]),
             "visual": visual_head * has_photo,
-            "text": text_head * mask.any(axis=1, keepdims=True).astype(np.float32),
+            "text": text_head * has_title,
+            "read": read * has_title * has_photo,
             "joint": joint,
         }
+        return _Heads(vectors, alignment)
 
     def _title(self, captions: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         distinct = list(dict.fromkeys(caption.strip() for caption in captions))
@@ -203,11 +249,6 @@ class Encoder:
             np.int64,
         )
         return ids, mask
-
-    def _query_vectors(self, parts: dict[str, Vectors], has_photo: bool, caption: str) -> Vectors:
-        settings = self.bundle.embedding
-        weights = settings.weights[modality(has_photo, bool(caption.strip()))]
-        return join_parts(parts, settings.parts, weights)
 
 
 def _session(bundle: Bundle, name: str, threads: int) -> onnxruntime.InferenceSession:

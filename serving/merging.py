@@ -1,6 +1,44 @@
 """One ranking of a query from the rankings of its instances."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+EVIDENCE = ("score", "gap", "rank")
+"""What speaks for an item that an instance found: its cosine, how far the cosine lies below the
+instance's best one, and the logarithm of its place (the first: 0)."""
+
+
+def evidence(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Columns `EVIDENCE` `[K, 3]` of one instance's hits, of cosines `[K]`, best first."""
+    places = np.log1p(np.arange(len(scores), dtype=np.float32))
+    return np.stack([scores, scores[:1] - scores, places], axis=1)
+
+
+def merge(
+    rankings: Sequence[Sequence[str]],
+    scores: Sequence[NDArray[np.float32]],
+    weights: Mapping[str, float],
+    depth: int,
+) -> list[str]:
+    """Rank every found item by its best instance's weighted evidence.
+
+    An item of a box that found its product beats the tenth item of any box, and a box that found
+    nothing near has little to say; interleaving would give all boxes an equal share.
+
+    Args:
+        rankings: ids by instance, best first.
+        scores: their cosines.
+        weights: by `EVIDENCE`, of the bundle.
+        depth: ids in the result at most, none twice.
+    """
+    factors = np.asarray([weights[name] for name in EVIDENCE], np.float32)
+    best: dict[str, float] = {}
+    for ids, cosines in zip(rankings, scores, strict=True):
+        for item, value in zip(ids, (evidence(cosines) @ factors).tolist(), strict=True):
+            best[item] = max(value, best.get(item, value))
+    return sorted(best, key=lambda item: -best[item])[:depth]
 
 
 def interleave(rankings: Sequence[Sequence[str]], depth: int) -> list[str]:

@@ -1,22 +1,39 @@
 """From the detector's cells to the boxes of a photo: the one post-processing, in training and shop.
 
 Beyond non-maximum suppression two kinds of box are no product: a part (a cap, a label) that lies
-inside a clearly better box, and a group that better boxes explain between them.
+inside a clearly better box, and a group that better boxes explain between them. And a bundle of one
+is one: where all other boxes are weak and cross the best, they are worse guesses at it.
+
+Where no box is sure, the whole photo comes last as one more proposal, with score 0: a photo unlike
+all that the detector has seen is still searched for as a whole. Sure boxes keep it out: of all the
+queries of the demo, of grocery and of the tests' third style it would find three products that
+their boxes miss, and cost every query a list to merge.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.boxes import Boxes, areas, intersections, suppress
+from serving.boxes import Boxes, areas, intersection_over_union, intersections, suppress
 
 Scores = NDArray[np.float32]
 
 INSIDE = 0.85
 """Share of a box's area that makes it lie inside another."""
 
-PART = 0.6
+CANDIDATES = 256
+"""Best boxes that are looked at, at most; suppression compares each with each. A product claims
+about ten cells (`detect.training.candidates`), so that far more than `max_proposals` are among
+them."""
+
+UNSURE = 0.4
+"""Best score below which the whole photo is proposed, too."""
+
+PART = 0.7
 """A box inside another is its part when its score is below this share of the other's; a product
 that stands before a larger one scores nearly as well and stays."""
+
+CROSSING = 0.3
+"""Share of the smaller of two boxes from which they may be guesses at one product."""
 
 EXPLAINED = 0.5
 """A box is a group when two or more better boxes inside it fill this share of its area."""
@@ -45,20 +62,37 @@ def select_proposals(
         max_proposals: boxes kept at most.
 
     Returns:
-        Boxes `[N, 4]` float32 in photo pixels, inside the photo, and scores `[N]`, N ≥ 1: the whole
-        photo with score 0 when nothing is seen.
+        Boxes `[N, 4]` float32 in photo pixels, inside the photo, and scores `[N]`, N ≥ 1. The last
+        is the whole photo, with score 0, where no other box scores `UNSURE`, unless one of them is
+        the whole photo but for a margin.
     """
     limit = np.asarray([width, height, width, height], np.float32)
-    candidates = scores >= min_score
-    found = np.clip(boxes[candidates].astype(np.float32) / np.float32(factor), 0, limit)
-    marks = scores[candidates].astype(np.float32)
+    best = np.flatnonzero(scores >= min_score)
+    best = best[np.argsort(-scores[best], kind="stable")[:CANDIDATES]]
+    found = np.clip(boxes[best].astype(np.float32) / np.float32(factor), 0, limit)
+    marks = scores[best].astype(np.float32)
     real = np.all(found[:, 2:] - found[:, :2] >= 1, axis=1)
     found, marks = found[real], marks[real]
     kept = suppress(found, marks, nms_iou)
     found, marks = _products(found[kept], marks[kept])
-    if not len(found):
-        return limit[None] * np.asarray([[0, 0, 1, 1]], np.float32), np.zeros(1, np.float32)
-    return found[:max_proposals], marks[:max_proposals]
+    found, marks = found[:max_proposals], marks[:max_proposals]
+    if len(found) and marks[0] >= UNSURE:
+        return found, marks
+    return _with_whole(found, marks, limit, nms_iou, max_proposals)
+
+
+def _with_whole(
+    boxes: Boxes, scores: Scores, limit: Boxes, nms_iou: float, max_proposals: int
+) -> tuple[Boxes, Scores]:
+    """Boxes that come best first, and the whole photo last; it may take the last one's place."""
+    whole = (limit * np.asarray([0, 0, 1, 1], np.float32))[None]
+    if len(boxes) and intersection_over_union(boxes, whole).max() > nms_iou:
+        return boxes, scores
+    # Alone it is better than nothing, but no better than the only box.
+    kept = max(max_proposals - 1, min(len(boxes), 1))
+    boxes = np.concatenate([boxes[:kept], whole])[:max_proposals]
+    scores = np.append(scores[:kept], np.float32(0))[:max_proposals]
+    return boxes, scores
 
 
 def _products(boxes: Boxes, scores: Scores) -> tuple[Boxes, Scores]:
@@ -73,4 +107,14 @@ def _products(boxes: Boxes, scores: Scores) -> tuple[Boxes, Scores]:
         group = members.sum() > 1 and (shared[row, kept] * members).sum() > EXPLAINED * sizes[row]
         if not (part or group):
             kept.append(row)
-    return boxes[kept], scores[kept]
+    return _one(boxes[kept], scores[kept])
+
+
+def _one(boxes: Boxes, scores: Scores) -> tuple[Boxes, Scores]:
+    """Only the best of boxes that come best first, where the others are guesses at it, too."""
+    if len(boxes) < 2:
+        return boxes, scores
+    sizes = np.maximum(areas(boxes), 1e-9)
+    crossing = intersections(boxes[:1], boxes)[0] > CROSSING * np.minimum(sizes[0], sizes)
+    guesses = crossing & (scores < PART * scores[0])
+    return (boxes[:1], scores[:1]) if guesses[1:].all() else (boxes, scores)

@@ -6,18 +6,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from serving.bundle import SETTINGS, Bundle
 from serving.database import CHAMPION, Database
-from serving.encoder import Encoded, Encoder
+from serving.encoder import Encoded, Encoder, Word
 from serving.errors import UserError
 from serving.filters import Filters
 from serving.gallery import Gallery, Hit
 from serving.imaging import Photo, open_photo
-from serving.merging import interleave
+from serving.known import probability, signs
+from serving.merging import interleave, merge
 
 __all__ = ["Answer", "Hit", "Instance", "ProductSearch", "Ranking", "UserError"]
 
 Box = tuple[float, float, float, float]
+
+_BELONGS = 0.5
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,13 @@ class Instance:
     """The detector's, 0 to 1; 1 for given boxes and for a title alone."""
     hits: tuple[Hit, ...]
     """One per product of the catalogue, best first."""
+    known: float | None = None
+    """How likely its product is in the catalogue; None where the bundle was not calibrated."""
+    in_catalogue: bool = True
+    """Whether `known` reaches the bundle's threshold; where it does not, the hits are what comes
+    nearest."""
+    words: tuple[str, ...] = ()
+    """The title's words that name this product, in their order."""
 
 
 @dataclass(frozen=True)
@@ -113,16 +125,28 @@ class ProductSearch:
         if k < 1:
             raise UserError(f"k {k}: expected 1 or more products per box")
         encoded = self.encoder.encode(_pixels(photo), caption, boxes)
-        found = self.gallery.search_products(encoded.vectors, k, filters)
-        seen: list[Box | None] = [_box(box) for box in encoded.boxes] or [None]
-        return Answer(
-            tuple(
-                Instance(box, float(score), tuple(hits))
-                for box, score, hits in zip(seen, encoded.scores, found, strict=True)
-            ),
-            self.gallery.name,
-            self.encoder.bundle.version,
+        # The second product tells how sure the first one is, wanted or not.
+        found = self.gallery.search_products(encoded.vectors, max(k, 2), filters)
+        words = own_words(encoded.words, len(encoded.scores))
+        instances = [
+            self._instance(encoded, row, hits, k, words[row]) for row, hits in enumerate(found)
+        ]
+        return Answer(tuple(instances), self.gallery.name, self.encoder.bundle.version)
+
+    def _instance(
+        self, encoded: Encoded, row: int, hits: Sequence[Hit], k: int, words: tuple[str, ...]
+    ) -> Instance:
+        box = _box(encoded.boxes[row]) if len(encoded.boxes) else None
+        seen = float(encoded.scores[row])
+        known, settings = None, self.encoder.bundle.known
+        # The calibration is of boxes: a title alone has none.
+        if settings is not None and box is not None:
+            values = signs([hit.score for hit in hits[:2]], seen) if hits else None
+            known = probability(values, settings.weights) if values else 0.0
+        in_catalogue = bool(hits) and (
+            known is None or settings is None or known >= settings.threshold
         )
+        return Instance(box, seen, tuple(hits[:k]), known, in_catalogue, words)
 
     def rank(
         self, photo: str | Path | bytes | Photo | None, caption: str = "", depth: int = 100
@@ -137,7 +161,11 @@ class ProductSearch:
         encoded = self.encoder.encode(_pixels(photo), caption)
         found = self.gallery.search(encoded.vectors, depth)
         rankings = [[hit.id for hit in hits] for hits in found]
-        return Ranking(encoded, rankings, interleave(rankings, depth))
+        weights = self.encoder.bundle.merging
+        if weights is None:
+            return Ranking(encoded, rankings, interleave(rankings, depth))
+        scores = [np.asarray([hit.score for hit in hits], np.float32) for hits in found]
+        return Ranking(encoded, rankings, merge(rankings, scores, weights, depth))
 
     def close(self) -> None:
         """Let go of the database."""
@@ -180,6 +208,18 @@ def bundle_of(gallery: Gallery, folder: Path) -> Bundle:
             f"{gallery.dimension}; run `dvc repro ingest`"
         )
     return bundle
+
+
+def own_words(words: Sequence[Word], instances: int) -> list[tuple[str, ...]]:
+    """The words that name each instance's product.
+
+    A word belongs to an instance if it more likely does than not; two instances of one product
+    share their words.
+    """
+    return [
+        tuple(word.text for word in words if word.belongs[row] >= _BELONGS)
+        for row in range(instances)
+    ]
 
 
 def _pixels(photo: str | Path | bytes | Photo | None) -> Photo | None:

@@ -1,4 +1,4 @@
-"""Backgrounds of pseudo-bundles: white, plain, gradients, grain, and the catalogue's own rooms."""
+"""Backgrounds of pseudo-bundles: plain, gradients, grain, patterns, the catalogue's own rooms."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ def draw_background(
     photos: Sequence[Photo], width: int, height: int, random: np.random.Generator
 ) -> NDArray[np.float32]:
     """A background `[height, width, 3]`, float32 RGB in 0..255, without a product in it."""
-    painters = [_white, _plain, _gradient, _gradient, _grain, _table]
+    painters = [_white, _plain, _gradient, _gradient, _grain, _table, _pattern]
     if photos and random.random() < 0.3:
         return _blurred(choose(random, photos), width, height, random)
     return choose(random, painters)(width, height, random)
@@ -47,9 +47,33 @@ def _grain(width: int, height: int, random: np.random.Generator) -> NDArray[np.f
     return np.asarray(_plain(width, height, random) + noise * spread, np.float32)
 
 
+def _pattern(width: int, height: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Two colours in stripes, checks, dots or rays: wallpaper, tiles, cloth and print."""
+    x = np.arange(width, dtype=np.float32)[None, :] - np.float32(random.uniform(0, width))
+    y = np.arange(height, dtype=np.float32)[:, None] - np.float32(random.uniform(0, height))
+    turn = np.float32(random.choice([0, 0, np.pi / 2, random.uniform(0, np.pi)]))
+    pitch = np.float32(2 * np.pi / (max(width, height) * random.uniform(0.04, 0.4)))
+    along = np.sin((x * np.cos(turn) + y * np.sin(turn)) * pitch)
+    match int(random.integers(4)):
+        case 0:
+            wave = along
+        case 1:
+            wave = along * np.sin((y * np.cos(turn) - x * np.sin(turn)) * pitch)
+        case 2:
+            wave = along + np.sin((y * np.cos(turn) - x * np.sin(turn)) * pitch) - np.float32(1)
+        case _:
+            wave = np.sin(np.arctan2(y, x) * np.float32(random.integers(4, 20)))
+    # Steep enough that most pixels are one colour or the other.
+    share = np.clip(wave * np.float32(random.uniform(2, 20)) + np.float32(0.5), 0, 1)[..., None]
+    first = random.uniform(0, 255, 3).astype(np.float32)
+    near = first * np.float32(random.uniform(0.7, 1.3))
+    second = near if random.random() < 0.7 else random.uniform(0, 255, 3).astype(np.float32)
+    return np.asarray(first * (1 - share) + second * share, np.float32)
+
+
 def _table(width: int, height: int, random: np.random.Generator) -> NDArray[np.float32]:
     """A wall above a table, or any two surfaces that meet in a line."""
-    painters = (_plain, _gradient, _grain)
+    painters = (_plain, _gradient, _grain, _pattern)
     scene = choose(random, painters)(width, height, random)
     lower = choose(random, painters)(width, height, random)
     edge = int(height * random.uniform(0.3, 0.85))

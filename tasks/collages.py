@@ -65,20 +65,39 @@ def _fill(
     params: PseudoBundles,
     random: np.random.Generator,
 ) -> tuple[Pixels, Box | None]:
-    """Crop a photo so that it fills `width` x `height`; its box there, None when mostly cut off."""
+    """Crop a photo so that it fills `width` x `height`; its box there, None when mostly cut off.
+
+    A product that is mostly cut off but fills a good part of what is left is one to be found.
+    """
     tall, wide = photo.shape[:2]
     factor = max(width / wide, height / tall) * random.uniform(1.0, params.zoom)
-    x = random.uniform(0, max(wide * factor - width, 0))
-    y = random.uniform(0, max(tall * factor - height, 0))
+    x = _crop(width, wide * factor, (box[0] * factor, box[2] * factor), params, random)
+    y = _crop(height, tall * factor, (box[1] * factor, box[3] * factor), params, random)
     matrix = np.array([[factor, 0, -x], [0, factor, -y]])
     method = cv2.INTER_LINEAR if factor > 0.6 else cv2.INTER_AREA
     warped = cv2.warpAffine(photo, matrix, (width, height), flags=method)
     tile = np.asarray(warped, np.uint8)
     moved = np.asarray(box, np.float32) * factor - (x, y, x, y)
     inside = np.clip(moved, 0, (width, height, width, height))
-    share = areas(inside[None])[0] / max(areas(moved[None])[0], 1e-6)
+    left = areas(inside[None])[0]
+    share = left / max(min(areas(moved[None])[0], width * height), 1e-6)
     seen: Box = (inside[0], inside[1], inside[2], inside[3])
     if random.random() < 0.5:
         tile, seen = tile[:, ::-1], (width - inside[2], inside[1], width - inside[0], inside[3])
     coloured = recolour(tile, params, random).astype(np.float32)
     return coloured, seen if share >= params.min_visible else None
+
+
+def _crop(
+    length: int,
+    whole: float,
+    product: tuple[float, float],
+    params: PseudoBundles,
+    random: np.random.Generator,
+) -> float:
+    """Where a crop of `length` pixels begins; as a person crops, mostly around the product."""
+    last = max(whole - length, 0.0)
+    low, high = sorted((min(max(product[1] - length, 0.0), last), min(product[0], last)))
+    return (
+        random.uniform(low, high) if random.random() < params.centred else random.uniform(0, last)
+    )

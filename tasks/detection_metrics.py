@@ -81,7 +81,9 @@ def summarise(ranked: Sequence[Scene], served: Sequence[Scene]) -> dict[str, Any
 
     Returns:
         `photos` and `boxes` counts; where there are boxes also `ap50`, `ap75`, `ap` (mean over
-        `THRESHOLDS`), `recall50`, `recall75`, `recall90` and `boxes_per_photo` as served.
+        `THRESHOLDS`), `recall50`, `recall75`, `recall90` and `boxes_per_photo` as served;
+        `right_count`, the share of photos with as many proposals as products; and, where a photo
+        shows one product, `one_as_one`, that share among such photos.
     """
     figures: dict[str, Any] = {
         "photos": len(ranked),
@@ -94,5 +96,10 @@ def summarise(ranked: Sequence[Scene], served: Sequence[Scene]) -> dict[str, Any
     figures["ap"] = float(np.mean(list(precisions.values())))
     for iou in (0.5, 0.75, 0.9):
         figures[f"recall{round(iou * 100)}"] = recall(served, iou)
-    figures["boxes_per_photo"] = float(np.mean([len(scene.boxes) for scene in served]))
+    counts = np.asarray([(len(scene.boxes), len(scene.truth)) for scene in served])
+    figures["boxes_per_photo"] = float(counts[:, 0].mean())
+    right = counts[:, 0] == counts[:, 1]
+    figures["right_count"] = float(right.mean())
+    if (counts[:, 1] == 1).any():
+        figures["one_as_one"] = float(right[counts[:, 1] == 1].mean())
     return figures

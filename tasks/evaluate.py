@@ -47,8 +47,8 @@ def evaluate(workspace: Workspace, params: Params) -> None:
     with ProductSearch(workspace.bundle, uri, receipt.collection) as search:
         found = retrieve(search, queries, params.evaluate.depth)
         rows, count = search.gallery.rows, search.gallery.count()
-        embedding = search.encoder.bundle.embedding
-    inspection = inspect(queries, found, rows, embedding, params.evaluate)
+        bundle = search.encoder.bundle
+    inspection = inspect(queries, found, rows, bundle.embedding, params.evaluate)
     rankings = found.merged(queries)
     fitted = _fitted_split(workspace.bundle)
     scores = score(rankings, inspection.baselines, queries, fitted, params)
@@ -59,8 +59,16 @@ def evaluate(workspace: Workspace, params: Params) -> None:
     }
     write_rankings(workspace.rankings, rankings.items())
     write_report(workspace, queries, found, rows, inspection.misses, scores, params.evaluate)
-    write_json(workspace.retrieval_metrics, facts | figures(scores, queries, inspection, params))
+    values = facts | figures(scores, queries, inspection, bundle.known, params)
+    write_json(workspace.retrieval_metrics, values)
     _print_table(scores, f"{len(rankings)} queries of split {queries.split}", params)
+    if values["known"]:
+        console.print(
+            "  not in the catalogue: AUROC {auroc:.3f}; {false_accepts:.0%} of unknown products "
+            "taken for known, {false_rejects:.0%} of known ones for unknown".format(
+                **values["known"]
+            )
+        )
     console.print(
         f"  figures → {workspace.retrieval_metrics}, pictures → {workspace.retrieval_report}"
     )

@@ -16,31 +16,27 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from models.backbone import load_backbone
 from models.capture import CaptureModel
 from models.detector import Detector
-from models.onnx_export import CaptureHeads, export_capture, export_image_network
-from models.tokenizer import PAD
+from models.onnx_export import HEADS, CaptureHeads, export_capture, export_image_network
 from serving.atomic import atomic_folder, write_json
-from serving.embedding import PARTS, Vectors, unit
+from serving.embedding import PARTS
 from serving.imaging import Photo, crops, letterbox, normalise, open_photo
 from tasks.feature_store import FeatureStore
 from tasks.features import BACKBONE
+from tasks.fitting import Fitted, fit
 from tasks.manifest import read_manifest
 from tasks.params import Params
 from tasks.parity import Parity, compare
-from tasks.progress import console, track
-from tasks.splits import is_fitted
+from tasks.progress import console
 from tasks.stage import run_stage
-from tasks.weights import DevQuery, fit_weights
+from tasks.stored import StoredPhotos, capture_inputs
 from tasks.workspace import Workspace
 
-Arrays = dict[str, NDArray[Any]]
-
-FORMAT = 1
+FORMAT = 2
 """Of `bundle.json`; serving refuses one that it does not know."""
 
 NETWORKS = ("detector.onnx", "backbone.onnx", "capture.onnx")
@@ -56,7 +52,8 @@ def export(workspace: Workspace, params: Params) -> None:
             "capture": _export_capture(workspace, params, manifest, folder),
         }
         facts = _facts(workspace, params, folder)
-        facts["embedding"] = _embedding(workspace, params, manifest, folder, facts)
+        fitted = _fit(workspace, params, manifest, folder)
+        facts |= _learned(facts, fitted)
         facts["parity"] = {name: figures.as_json() for name, figures in parity.items()}
         names = [*NETWORKS, "tokenizer.json"]
         facts["sha256"] = {name: _sha256(folder / name) for name in names}
@@ -67,7 +64,7 @@ def export(workspace: Workspace, params: Params) -> None:
         )
     for name, figures in parity.items():
         console.print(f"  {name}.onnx: {figures.line()}")
-    console.print(f"  weights of the parts: {facts['embedding']['weights']} → {workspace.bundle}")
+    console.print(f"  weights of the terms: {dict(fitted.weights['both'])} → {workspace.bundle}")
 
 
 def _sha256(path: Path) -> str:
@@ -137,24 +134,6 @@ def _export_capture(
     return compare([head.numpy() for head in heads], exported, retrieve=True)
 
 
-def capture_inputs(
-    store: FeatureStore, rows: list[int], titles: list[str], tokenizer: Tokenizer, length: int
-) -> Arrays:
-    """Inputs of `capture.onnx` for stored proposals, one title each ("" for none)."""
-    tokenizer.enable_truncation(length)
-    tokenizer.enable_padding(pad_id=tokenizer.token_to_id(PAD), pad_token=PAD)
-    encoded = tokenizer.encode_batch(titles)
-    named = np.asarray([bool(title.strip()) for title in titles], np.int64)[:, None]
-    visual = store.tokens(rows).astype(np.float32)
-    return {
-        "input_ids": np.asarray([title.ids for title in encoded], np.int64),
-        "attention_mask": np.asarray([title.attention_mask for title in encoded]) * named,
-        "visual": visual,
-        "geometry": np.repeat(store.geometry[rows][:, None], visual.shape[1], axis=1),
-        "visual_mask": np.ones(visual.shape[:2], np.int64),
-    }
-
-
 def _facts(workspace: Workspace, params: Params, folder: Path) -> dict[str, Any]:
     backbone = load_backbone(params.features.backbone, params.features.grid)
     return {
@@ -175,94 +154,30 @@ def _facts(workspace: Workspace, params: Params, folder: Path) -> dict[str, Any]
     }
 
 
-class _Encoder:
-    """The parts of stored proposals by the exported network."""
-
-    def __init__(self, workspace: Workspace, params: Params, folder: Path) -> None:
-        self.store = FeatureStore.open(workspace.features)
-        self.session = _session(folder / NETWORKS[2])
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.params = params
-
-    def parts(
-        self, rows: list[int], titles: list[str], photo: bool = True, label: str = "parts"
-    ) -> dict[str, Vectors]:
-        """Unit rows `[N, d_p]` by part; without the photo the visual ones are zero."""
-        outputs: list[list[Vectors]] = []
-        batch = self.params.features.batch
-        for start in track(range(0, len(rows), batch), label):
-            chosen, named = rows[start : start + batch], titles[start : start + batch]
-            length = self.params.pretrain.model.title_tokens
-            inputs = capture_inputs(self.store, chosen, named, self.tokenizer, length)
-            inputs["visual_mask"] *= photo
-            raw = inputs["visual"][:, 0] * photo
-            visual, text, joint = self.session.run(None, inputs)
-            shown = inputs["attention_mask"].any(axis=1, keepdims=True)
-            outputs.append([unit(raw), visual * photo, text * shown, joint])
-        return {
-            part: np.concatenate([block[place] for block in outputs])
-            for place, part in enumerate(PARTS)
-        }
-
-
-def _embedding(
-    workspace: Workspace,
-    params: Params,
-    manifest: pd.DataFrame,
-    folder: Path,
-    facts: dict[str, Any],
-) -> dict[str, Any]:
+def _learned(facts: dict[str, Any], fitted: Fitted) -> dict[str, Any]:
     size = facts["capture"]["dimension"]
-    embedding: dict[str, Any] = {
-        "parts": list(PARTS),
-        "dimensions": [facts["backbone"]["dimension"], size, size, size],
+    return {
+        "embedding": {
+            "parts": list(PARTS),
+            "dimensions": [facts["backbone"]["dimension"], size, size, size],
+            "weights": fitted.weights,
+            "fitted_on": {"split": "dev", "queries": fitted.queries} if fitted.queries else None,
+        },
+        "merging": fitted.merging,
+        "known": fitted.known,
     }
-    defaults = params.export.weights.model_dump()
-    dev = manifest[(manifest["split"] == "dev") & manifest["labels"].map(len).gt(0)]
-    dev = dev[dev["id"].map(is_fitted)]
-    gallery = manifest[manifest["split"] == "gallery"]
-    if dev.empty or gallery.empty:
-        weights = defaults
-        embedding["fitted_on"] = None
-    else:
-        encoder = _Encoder(workspace, params, folder)
-        weights = _fitted(encoder, dev, gallery, defaults, params)
-        embedding["fitted_on"] = {"split": "dev", "queries": len(dev)}
-    embedding["weights"] = {
-        name: [round(values[part], 6) for part in PARTS] for name, values in weights.items()
-    }
-    return embedding
 
 
-def _fitted(
-    encoder: _Encoder,
-    dev: pd.DataFrame,
-    gallery: pd.DataFrame,
-    defaults: dict[str, dict[str, float]],
-    params: Params,
-) -> dict[str, dict[str, float]]:
-    rows_by_id = encoder.store.rows_by_id()
-    best = [rows_by_id[item][0] for item in gallery["id"]]
-    gallery_parts = encoder.parts(best, list(gallery["caption"]), label="gallery")
-    gallery_ids: list[str] = gallery["id"].tolist()
-    gallery_labels = [labels[0] for labels in gallery["labels"]]
-    asked = list(zip(dev["id"].tolist(), dev["caption"].tolist(), dev["labels"], strict=True))
-    fitted = {}
-    for mode, start in defaults.items():
-        rows: list[int] = []
-        titles: list[str] = []
-        queries: list[DevQuery] = []
-        for photo, caption, labels in asked:
-            mine = rows_by_id[photo] if mode != "title" else rows_by_id[photo][:1]
-            places = np.arange(len(rows), len(rows) + len(mine))
-            queries.append(DevQuery(frozenset(labels), places))
-            rows += mine
-            titles += [caption if mode != "photo" else ""] * len(mine)
-        parts = encoder.parts(rows, titles, photo=mode != "title", label=f"dev, {mode}")
-        fitted[mode] = fit_weights(
-            queries, parts, gallery_parts, gallery_ids, gallery_labels, start, params.export.grid
-        )
-    return fitted
+def _fit(workspace: Workspace, params: Params, manifest: pd.DataFrame, folder: Path) -> Fitted:
+    session = _session(folder / NETWORKS[2])
+    stored = StoredPhotos(
+        FeatureStore.open(workspace.features),
+        lambda inputs: session.run(list(HEADS), inputs),
+        Tokenizer.from_file(str(folder / "tokenizer.json")),
+        params.pretrain.model.title_tokens,
+        params.features.batch,
+    )
+    return fit(stored, manifest, params.export, params.evaluate.match_iou)
 
 
 if __name__ == "__main__":

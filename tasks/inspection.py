@@ -12,6 +12,7 @@ from serving.gallery import Rows
 from serving.search import Ranking
 from tasks.baselines import BASELINES, Gallery, Titles, rank_baselines
 from tasks.misses import Miss, Trace, attribute
+from tasks.open_set import Trials, products, trials
 from tasks.params import Evaluate
 from tasks.progress import track
 from tasks.retrieval import Queries, Query, Retrieved
@@ -27,11 +28,13 @@ class Inspection:
     Attributes:
         recalls: per instance of every query, the share of exact search's first hits in the index's.
         misses: every product that was not found, and why.
+        trials: by query id, its instances asked with and without their product in the gallery.
         baselines: rankings by query id, by the baseline's name.
     """
 
     recalls: list[float] = field(default_factory=list)
     misses: list[Miss] = field(default_factory=list)
+    trials: dict[str, Trials] = field(default_factory=dict)
     baselines: dict[str, dict[str, list[str]]] = field(
         default_factory=lambda: {name: {} for name in BASELINES}
     )
@@ -56,6 +59,7 @@ def inspect(
     raw = split_parts(rows.vectors, embedding.parts, embedding.dimensions)["raw"]
     gallery = Gallery(rows.ids, raw, [hit.caption for hit in rows.hits])
     titles = Titles(gallery.captions, queries.corpus)
+    labels = np.asarray([queries.gallery.get(item, "") for item in rows.ids])
     inspection = Inspection()
     asked = list(zip(queries.rows, found.rankings, strict=True))
     for query, ranking in track(asked, "exact search and baselines"):
@@ -67,8 +71,11 @@ def inspect(
         exact = [best_items(row, rows.ids, params.ks[0]) for row in scores]
         trace = _trace(query, ranking, exact, queries, params.ks[0])
         inspection.misses += attribute(trace, params.match_iou)
+        encoded = ranking.encoded
+        shown = products(encoded.boxes, query.labels, query.boxes, params.match_iou)
+        inspection.trials[query.id] = trials(scores, labels, shown, encoded.scores)
         ranked = rank_baselines(
-            ranking.encoded.parts["raw"], titles.scores(query.caption), gallery, params.depth
+            ranking.encoded.heads["raw"], titles.scores(query.caption), gallery, params.depth
         )
         for name, ids in ranked.items():
             inspection.baselines[name][query.id] = ids

@@ -52,6 +52,21 @@ class Corrected:
         }
 
 
+def difference(first: Corrected, second: Corrected) -> Corrected:
+    """`first` less `second`, query by query: its summary is the paired bootstrap.
+
+    Raises:
+        ValueError: they do not score the same queries.
+    """
+    if first.queries != second.queries:
+        raise ValueError("a paired difference is of the same queries in the same order")
+    return Corrected(
+        first.queries,
+        {k: values - second.average_precision[k] for k, values in first.average_precision.items()},
+        {k: values - second.coverage[k] for k, values in first.coverage.items()},
+    )
+
+
 def average_precision(ranking: Sequence[str], relevant: AbstractSet[str], k: int) -> float:
     """AP@K: precision at each hit's rank, summed and divided by min(K, number of relevant items).
 

@@ -35,6 +35,8 @@ class Batch:
         masked: the same with words hidden; `labels` `[B, T]` holds them, `IGNORED` elsewhere.
         mixed: for single products a title as a bundle has it, which names others as well and now
             and then not this one; else the photo's own.
+        own: int64 `[B, T]`, 1 for the words of `mixed` that are of the photo's own title, 0 for
+            those of others, `IGNORED` elsewhere.
         visual: float32 `[B, V, D]` regions, `geometry` `[B, V, 5]`, `visual_mask` `[B, V]`.
         masked_regions: bool `[B, V]`, a hidden set for each of the two passes.
         keep_title, keep_photo: int64 `[B, 1]`, 0 where the second pass loses the modality.
@@ -44,6 +46,7 @@ class Batch:
     masked: Titles
     labels: Tensor
     mixed: Titles
+    own: Tensor
     visual: Tensor
     geometry: Tensor
     visual_mask: Tensor
@@ -104,7 +107,8 @@ class Pairs:
             clean=self._padded([self.titles[photo] for photo in chosen]),
             masked=self._padded([ids for ids, _ in masked]),
             labels=self._labels([labels for _, labels in masked]),
-            mixed=self._padded(mixed),
+            mixed=self._padded([ids for ids, _ in mixed]),
+            own=self._labels([own for _, own in mixed]),
             visual=visual,
             geometry=geometry,
             visual_mask=visual_mask,
@@ -134,15 +138,18 @@ class Pairs:
 
     def _mixed(
         self, photo: int, chosen: NDArray[np.int64], rng: np.random.Generator
-    ) -> NDArray[np.int64]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        title = self.titles[photo]
         if not self.single[photo] or rng.random() >= self.params.mix_titles:
-            return self.titles[photo]
+            return title, np.ones_like(title)
         others = rng.choice(chosen[chosen != photo], size=int(rng.integers(1, 4)))
         # A bundle's title names only some of its products: one time in five not this one.
         named = [*others] if rng.random() < 0.2 else [photo, *others]
         room = max(2, self._room // len(named))
-        parts = [_span(self.titles[item], room, rng) for item in rng.permutation(named)]
-        return np.concatenate(parts)
+        named = list(rng.permutation(named))
+        parts = [_span(self.titles[item], room, rng) for item in named]
+        own = [np.full(len(part), item == photo) for part, item in zip(parts, named, strict=True)]
+        return np.concatenate(parts), np.concatenate(own).astype(np.int64)
 
     def _padded(self, titles: list[NDArray[np.int64]]) -> Titles:
         cut = [title[: self._room] for title in titles]
@@ -156,8 +163,9 @@ class Pairs:
         return Titles(torch.from_numpy(ids), torch.from_numpy(mask))
 
     def _labels(self, labels: list[NDArray[np.int64]]) -> Tensor:
-        padded = np.full((len(labels), 2 + max(len(row) for row in labels)), IGNORED)
-        for row, values in enumerate(labels):
+        cut = [values[: self._room] for values in labels]
+        padded = np.full((len(cut), 2 + max(len(row) for row in cut)), IGNORED)
+        for row, values in enumerate(cut):
             padded[row, 1 : len(values) + 1] = values
         return torch.from_numpy(padded)
 

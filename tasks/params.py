@@ -102,6 +102,10 @@ class PseudoBundles(Section):
     max_products: int = Field(ge=1)
     drawn: float = Field(ge=0, le=1)
     tiles: float = Field(ge=0, le=1)
+    shelves: float = Field(ge=0, le=1)
+    open_boxes: float = Field(ge=0, le=1)
+    hands: float = Field(ge=0, le=1)
+    max_held: int = Field(ge=1)
     min_aspect: float = Field(gt=0, le=1)
     repeats: float = Field(ge=0, le=1)
     rows: float = Field(ge=0, le=1)
@@ -113,12 +117,14 @@ class PseudoBundles(Section):
     min_visible: float = Field(ge=0, le=1)
     rotation: float = Field(ge=0)
     flat_lays: float = Field(ge=0, le=1)
+    stretch: float = Field(ge=0)
     colour: float = Field(ge=0)
     shadows: float = Field(ge=0, le=1)
     stickers: float = Field(ge=0, le=1)
     distractors: float = Field(ge=0, le=1)
     badges: float = Field(ge=0, le=1)
     zoom: float = Field(ge=1)
+    centred: float = Field(ge=0, le=1)
     blur: float = Field(ge=0, le=1)
     noise: float = Field(ge=0, le=1)
     jpeg: float = Field(ge=0, le=1)
@@ -189,6 +195,7 @@ class Evaluate(Section):
     rare_quantile: float = Field(ge=0, le=1)
     small_box: float = Field(ge=0, le=1)
     slice_values: int = Field(ge=0)
+    reliability_bins: int = Field(ge=2)
     match_iou: float = Field(gt=0, le=1)
     index_k: int = Field(ge=1)
     latency_queries: int = Field(ge=1)
@@ -250,6 +257,8 @@ class Losses(Section):
     joint: float = Field(ge=0)
     visual: float = Field(ge=0)
     title: float = Field(ge=0)
+    align: float = Field(ge=0)
+    read: float = Field(ge=0)
 
 
 class Pretrain(Section):
@@ -274,21 +283,24 @@ class Pretrain(Section):
     checkpoint_steps: int = Field(ge=1)
 
 
-class PartWeights(Section):
-    """A weight for each part of the embedding."""
+class TermWeights(Section):
+    """A weight for each term of the embedding, see `serving.embedding.TERMS`."""
 
     raw: float = Field(ge=0)
     visual: float = Field(ge=0)
     text: float = Field(ge=0)
     joint: float = Field(ge=0)
+    read: float = Field(ge=0)
+    photo_to_title: float = Field(ge=0)
+    title_to_photo: float = Field(ge=0)
 
 
 class Weights(Section):
-    """Part weights by what a query has."""
+    """Term weights by what a query has."""
 
-    both: PartWeights
-    photo: PartWeights
-    title: PartWeights
+    both: TermWeights
+    photo: TermWeights
+    title: TermWeights
 
 
 class Export(Section):
@@ -297,6 +309,8 @@ class Export(Section):
     parity_photos: int = Field(ge=10)
     weights: Weights
     grid: tuple[float, ...] = Field(min_length=2)
+    spreads: tuple[float, ...] = Field(min_length=1)
+    false_accepts: float = Field(gt=0, lt=1)
 
 
 class Graph(Section):

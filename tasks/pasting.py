@@ -24,24 +24,27 @@ class Placed:
 def transform(
     sprite: Sprite, size: float, angle: float, params: PseudoBundles, random: np.random.Generator
 ) -> Sprite:
-    """Scale, turn, mirror and recolour a sprite.
+    """Scale, stretch, turn, mirror and recolour a sprite.
 
     Args:
         sprite: the product.
         size: geometric mean of its sides afterwards, before it is turned, in pixels.
         angle: in degrees.
-        params: how much colours may change.
+        params: how much colours and proportions may change.
         random: decides the rest.
     """
     height, width = sprite.alpha.shape
     factor = max(size, 8) / np.sqrt(height * width)
+    stretch = np.exp(random.normal(0, params.stretch))
+    across, down = factor * stretch, factor / stretch
     pixels, alpha = sprite.pixels, sprite.alpha
     if factor < 0.6:
-        target = (max(2, round(width * factor)), max(2, round(height * factor)))
+        target = (max(2, round(width * across)), max(2, round(height * down)))
         pixels = _resized(pixels, target)
         alpha = _resized(alpha, target)
-        width, height, factor = *target, 1.0
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, factor)
+        width, height, across, down = *target, 1.0, 1.0
+    matrix = cv2.getRotationMatrix2D((width * across / 2, height * down / 2), angle, 1.0)
+    matrix = matrix @ np.diag([across, down, 1.0])
     if random.random() < 0.5:
         matrix = matrix @ np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]], np.float64)
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]])
@@ -52,10 +55,10 @@ def transform(
     edge = cv2.BORDER_REPLICATE
     turned = np.asarray(cv2.warpAffine(pixels, matrix, canvas, borderMode=edge), np.uint8)
     mask = np.asarray(cv2.warpAffine(alpha, matrix, canvas), np.uint8)
-    x, y, across, down = cv2.boundingRect((mask > 127).astype(np.uint8))
-    if not across:
+    x, y, wide, tall = cv2.boundingRect((mask > 127).astype(np.uint8))
+    if not wide:
         return Sprite(turned, mask)
-    rows, columns = slice(y, y + down), slice(x, x + across)
+    rows, columns = slice(y, y + tall), slice(x, x + wide)
     return Sprite(recolour(turned[rows, columns], params, random), mask[rows, columns])
 
 

@@ -5,7 +5,8 @@
 Each step makes two passes over its photos. The first sees the photo's own title with words and
 regions hidden: masked language, masked region and contrastive loss, as in the paper. The second
 sees what a query shows: the product's regions beside a bundle's title. Its heads must find the
-first pass's, so every part of the embedding is trained for the comparison it is used in.
+first pass's, so every part of the embedding is trained for the comparison it is used in. The mix of
+titles says which words are the product's own: the alignment learns to tell them from the others.
 """
 
 import math
@@ -18,8 +19,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from models.capture import CaptureConfig, CaptureOutput
-from models.objectives import CaptureForPretraining, contrast, title_targets
+from models.capture import CaptureConfig
+from models.objectives import (
+    CaptureForPretraining,
+    alignment_loss,
+    contrast,
+    retrieve,
+    title_targets,
+)
 from models.tokenizer import CLS, MASK, PAD, SEP, UNKNOWN, load_vocabulary, train_tokenizer
 from serving.atomic import atomic_file, atomic_folder, write_json
 from serving.errors import UserError
@@ -112,6 +119,7 @@ class _Run:
                 {"params": others, "weight_decay": 0.0},
             ],
             lr=params.pretrain.learning_rate,
+            fused=True,
         )
         return cls(network, optimizer, pairs.idf(), pairs.steps_per_epoch * params.pretrain.epochs)
 
@@ -171,18 +179,27 @@ def _losses(
     network: CaptureForPretraining, batch: Batch, idf: Tensor, params: Pretrain
 ) -> dict[str, Tensor]:
     capture, heads = network.capture, network.heads
-    shown = [_hidden(batch, masked, capture.masked_region) for masked in batch.masked_regions]
-    first: CaptureOutput = capture(
-        batch.masked.ids, batch.masked.mask, shown[0], batch.geometry, batch.visual_mask
+    # The projection of the regions is the widest layer and the same for both passes.
+    regions = capture.regions(batch.visual)
+    shown = [
+        torch.where(masked[..., None], capture.masked_region, regions)
+        for masked in batch.masked_regions
+    ]
+    first = capture.heads(
+        capture.encode_text(batch.masked.ids, batch.masked.mask),
+        capture.encode_regions(shown[0], batch.geometry, batch.visual_mask),
+        batch.masked.mask,
+        batch.visual_mask,
     )
     text = capture.encode_text(batch.mixed.ids, batch.mixed.mask)
-    visual = capture.encode_visual(shown[1], batch.geometry, batch.visual_mask)
-    text_mask, visual_mask = (
-        batch.mixed.mask * batch.keep_title,
-        batch.visual_mask * batch.keep_photo,
-    )
+    visual = capture.encode_regions(shown[1], batch.geometry, batch.visual_mask)
+    text_mask = batch.mixed.mask * batch.keep_title
+    visual_mask = batch.visual_mask * batch.keep_photo
     fused = capture.fuse(text, visual, text_mask, visual_mask)
     joint = capture.joint_vector(*fused, text_mask, visual_mask)
+    seen = capture.visual_vector(visual, batch.visual_mask)
+    alignment = capture.align(text, batch.mixed.mask, seen)
+    named = (batch.own == 1).any(dim=1)
     targets = title_targets(batch.clean.ids, batch.clean.mask, idf, params.title_sharpness)
 
     def match(query: Tensor, item: Tensor) -> Tensor:
@@ -193,13 +210,16 @@ def _losses(
         "mrm": heads.masked_region(first, batch.visual, batch.masked_regions[0]),
         "contrastive": match(first.visual_head, first.text_head),
         "joint": match(joint, first.joint),
-        "visual": match(capture.visual_vector(visual, batch.visual_mask), first.visual_head),
+        "visual": match(seen, first.visual_head),
         "title": match(capture.text_vector(text, batch.mixed.mask), first.text_head),
+        "align": alignment_loss(alignment, batch.own),
+        "read": retrieve(
+            capture.read_vector(text, alignment.sigmoid())[named],
+            first.text_head,
+            targets[named],
+            params.temperature,
+        ),
     }
-
-
-def _hidden(batch: Batch, masked: Tensor, token: Tensor) -> Tensor:
-    return torch.where(masked[..., None], token, batch.visual)
 
 
 if __name__ == "__main__":

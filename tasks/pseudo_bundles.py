@@ -1,12 +1,13 @@
 """Bundle photos with free boxes: sprites and photos arranged at random, as sellers arrange them.
 
 Three layouts: products scattered over a background, photos side by side as a collage, and a
-catalogue photo as it is. A box is the extent of a product, whoever stands before it, up to the
-photo's border; a product of which little is left to see has no box.
+catalogue photo as it is. Scattered products also stand on shelves and in boxes or are held. A box
+is the extent of a product, whoever stands before it, up to the photo's border and the wall of the
+box that hides its foot; a product of which little is left to see has no box.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from tasks.backgrounds import draw_background
 from tasks.collages import collage, photograph
 from tasks.distractors import add_badge, scatter_clutter
 from tasks.draws import choose
+from tasks.holders import add_box, add_shelf, close_box, close_fingers, reach_in
 from tasks.material import Box, Material, Pixels
 from tasks.params import PseudoBundles
 from tasks.pasting import Placed, paste, transform
@@ -73,30 +75,133 @@ def _scatter(
     canvas = draw_background(material.rooms, width, height, random)
     if random.random() < params.distractors:
         canvas = scatter_clutter(canvas, random)
+    draw = random.random()
+    if draw < params.shelves:
+        canvas, placed = _on_shelf(canvas, material, params, random)
+    elif draw < params.shelves + params.open_boxes:
+        canvas, placed = _in_box(canvas, material, params, random)
+    elif draw < params.shelves + params.open_boxes + params.hands:
+        canvas, placed = _held(canvas, material, params, random)
+    else:
+        canvas, placed = _loose(canvas, material, params, random)
+    shown = [one for one in placed if one.visible.sum() >= params.min_visible * one.pixels]
+    return canvas, [one.box for one in shown]
+
+
+Arranged = tuple[Pixels, list[Placed]]
+
+
+def _loose(
+    canvas: Pixels, material: Material, params: PseudoBundles, random: np.random.Generator
+) -> Arranged:
+    """On a ground: in a row, anywhere, or seen from above and so at any angle."""
+    height, width = canvas.shape[:2]
     count = int(random.integers(1, params.max_products + 1))
-    common = random.uniform(params.min_scale, params.max_scale) / np.sqrt(count)
-    limit = random.uniform(0, params.max_overlap) if random.random() < params.overlaps else 0.0
-    repeated = _pick(material, params, random) if random.random() < params.repeats else None
-    area = np.sqrt(width * height)
-    # Seen from above, products lie at any angle.
+    limit = _limit(params, random)
     flat = random.random() < params.flat_lays
+    sprites = _sprites(material, count, np.sqrt(width * height), flat, params, random)
+    if not flat and random.random() < params.rows:
+        floor = height * random.uniform(0.6, 1.0)
+        spots = _in_row(sprites, width, height, floor, limit, random)
+    else:
+        spots = _anywhere(sprites, width, height, limit, random)
+    return canvas, _paste_all(canvas, spots, params, random)
 
-    def sprites() -> Iterator[Sprite]:
-        for _ in range(count):
-            size = common * random.uniform(1 - params.scale_jitter, 1 + params.scale_jitter)
-            angle = random.uniform(0, 360) if flat else random.normal(0, params.rotation)
-            sprite = repeated or _pick(material, params, random)
-            yield transform(sprite, size * area, angle, params, random)
 
-    line_up = _in_row if not flat and random.random() < params.rows else _anywhere
+def _on_shelf(
+    canvas: Pixels, material: Material, params: PseudoBundles, random: np.random.Generator
+) -> Arranged:
+    height, width = canvas.shape[:2]
+    canvas, floors = add_shelf(canvas, random)
+    limit = _limit(params, random)
     placed: list[Placed] = []
-    for pasted, spot in line_up(sprites(), width, height, limit, random):
-        fresh = paste(canvas, pasted, spot, params, random)
+    for floor in floors:
+        count = int(random.integers(1, params.max_products // len(floors) + 1))
+        room = np.sqrt(width * floors[0])
+        drawn = _sprites(material, count, room, False, params, random)
+        # What is taller than the room between two boards stands elsewhere.
+        sprites = (sprite for sprite in drawn if sprite.alpha.shape[0] <= floors[0])
+        spots = _in_row(sprites, width, height, floor, limit, random)
+        placed += _paste_all(canvas, spots, params, random)
+    return canvas, placed
+
+
+def _in_box(
+    canvas: Pixels, material: Material, params: PseudoBundles, random: np.random.Generator
+) -> Arranged:
+    """In an open box, whose front wall hides the products' feet."""
+    height, width = canvas.shape[:2]
+    canvas, wall = add_box(canvas, random)
+    count = int(random.integers(1, params.max_products + 1))
+    edge, bottom = int(wall[0, 1]), int(wall[2, 1])
+    floor = min(edge + (bottom - edge) * random.uniform(0.0, 0.9), height)
+    drawn = _sprites(material, count, np.sqrt(width * edge), False, params, random)
+    sprites = (sprite for sprite in drawn if sprite.alpha.shape[0] <= floor)
+    spots = _in_row(sprites, width, height, floor, _limit(params, random), random)
+    placed = _paste_all(canvas, spots, params, random)
+    canvas, hidden = close_box(canvas, wall, random)
+    for number, one in enumerate(placed):
+        one.visible[hidden] = False
+        x0, y0, x1, y1 = one.box
+        if y0 < edge and wall[0, 0] <= (x0 + x1) / 2 <= wall[1, 0]:
+            placed[number] = replace(one, box=(x0, y0, x1, min(y1, float(edge))))
+    return canvas, placed
+
+
+def _held(
+    canvas: Pixels, material: Material, params: PseudoBundles, random: np.random.Generator
+) -> Arranged:
+    """Held in a hand, or each in its own."""
+    height, width = canvas.shape[:2]
+    count = int(random.integers(1, params.max_held + 1))
+    sprites = _sprites(material, count, np.sqrt(width * height), False, params, random)
+    placed: list[Placed] = []
+    for sprite, spot in _anywhere(sprites, width, height, 0.0, random):
+        down, across = sprite.alpha.shape
+        box = (spot[0], spot[1], spot[0] + across, spot[1] + down)
+        canvas, hand = reach_in(canvas, box, random)
+        placed += _paste_all(canvas, [(sprite, spot)], params, random)
+        canvas = close_fingers(canvas, hand, box, random)
+    return canvas, placed
+
+
+def _paste_all(
+    canvas: Pixels,
+    spots: Iterable[tuple[Sprite, Spot]],
+    params: PseudoBundles,
+    random: np.random.Generator,
+) -> list[Placed]:
+    """Paste sprites one after the other; each hides what is below it."""
+    placed: list[Placed] = []
+    for sprite, spot in spots:
+        fresh = paste(canvas, sprite, spot, params, random)
         for before in placed:
             before.visible[fresh.visible] = False
         placed.append(fresh)
-    shown = [one for one in placed if one.visible.sum() >= params.min_visible * one.pixels]
-    return canvas, [one.box for one in shown]
+    return placed
+
+
+def _limit(params: PseudoBundles, random: np.random.Generator) -> float:
+    """How much products may overlap in a bundle, of the smaller box."""
+    return random.uniform(0, params.max_overlap) if random.random() < params.overlaps else 0.0
+
+
+def _sprites(
+    material: Material,
+    count: int,
+    room: float,
+    flat: bool,
+    params: PseudoBundles,
+    random: np.random.Generator,
+) -> Iterator[Sprite]:
+    """A bundle's products, sized for a picture of `room` pixels squared; `flat` ones are turned."""
+    common = random.uniform(params.min_scale, params.max_scale) / np.sqrt(count)
+    repeated = _pick(material, params, random) if random.random() < params.repeats else None
+    for _ in range(count):
+        size = common * random.uniform(1 - params.scale_jitter, 1 + params.scale_jitter)
+        angle = random.uniform(0, 360) if flat else random.normal(0, params.rotation)
+        sprite = repeated or _pick(material, params, random)
+        yield transform(sprite, size * room, angle, params, random)
 
 
 def _pick(material: Material, params: PseudoBundles, random: np.random.Generator) -> Sprite:
@@ -110,12 +215,17 @@ def _pick(material: Material, params: PseudoBundles, random: np.random.Generator
 
 
 def _in_row(
-    sprites: Iterable[Sprite], width: int, height: int, limit: float, random: np.random.Generator
+    sprites: Iterable[Sprite],
+    width: int,
+    height: int,
+    floor: float,
+    limit: float,
+    random: np.random.Generator,
 ) -> Iterator[tuple[Sprite, Spot]]:
-    """Side by side on one line, as sets are shown; neighbours may hide each other's edges."""
+    """Side by side on a floor, as sets are shown; neighbours may hide each other's edges."""
     gap = random.uniform(-limit / 2, 0.25)
     mirrored = random.random() < 0.5
-    left, floor = width * random.uniform(0.0, 0.35), height * random.uniform(0.6, 1.0)
+    left = width * random.uniform(0.0, 0.35)
     for sprite in sprites:
         down, across = sprite.alpha.shape
         if left + across * BEYOND > width:

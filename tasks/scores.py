@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from serving.bundle import KnownSettings
 from tasks.inspection import Inspection
-from tasks.metrics import Corrected, corrected
+from tasks.metrics import Corrected, corrected, difference
 from tasks.misses import CAUSES
 from tasks.official import Official, official
+from tasks.open_set import Trials, measure
 from tasks.params import Params
 from tasks.retrieval import Queries
 from tasks.slices import Members, slices
@@ -64,7 +66,13 @@ def score(
     )
 
 
-def figures(scores: Scores, queries: Queries, inspection: Inspection, params: Params) -> Any:
+def figures(
+    scores: Scores,
+    queries: Queries,
+    inspection: Inspection,
+    known: KnownSettings | None,
+    params: Params,
+) -> Any:
     """Everything about a collection that `metrics/retrieval.json` holds, as JSON values."""
     settings = params.evaluate
     first = settings.ks[0]
@@ -89,6 +97,11 @@ def figures(scores: Scores, queries: Queries, inspection: Inspection, params: Pa
             f"top{k}": len(result.failures) for k, result in scores.official.items()
         },
         "baselines": {name: summary(values) for name, values in scores.baselines.items()},
+        # CAPTURE less the baseline, query by query.
+        "against_baselines": {
+            name: summary(difference(scores.corrected, values))
+            for name, values in scores.baselines.items()
+        },
         "slices": {
             name: {"queries": int(members.sum()), **summary(scores.corrected, members=members)}
             for name, members in scores.slices.items()
@@ -97,5 +110,22 @@ def figures(scores: Scores, queries: Queries, inspection: Inspection, params: Pa
             "products_asked": pairs,
             **{cause: causes[cause] for cause in CAUSES},
         },
+        "known": _known(scores, inspection, known, settings.reliability_bins),
         "index": {f"recall@{settings.index_k}": round(float(np.mean(inspection.recalls)), 6)},
     }
+
+
+def _known(
+    scores: Scores, inspection: Inspection, known: KnownSettings | None, bins: int
+) -> dict[str, Any] | None:
+    held_out = scores.slices.get("held out")
+    unseen = Trials.joined(
+        [
+            inspection.trials[query]
+            for place, query in enumerate(scores.corrected.queries)
+            if held_out is None or held_out[place]
+        ]
+    )
+    if known is None or unseen.known.all() or not unseen.known.any():
+        return None
+    return measure(unseen, known, bins)

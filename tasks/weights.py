@@ -1,4 +1,4 @@
-"""Weights of the embedding's parts, fitted on labelled dev queries where a catalogue has them.
+"""Weights of the embedding's terms, fitted on labelled dev queries where a catalogue has them.
 
 Only half of the dev queries is used (`tasks.splits.is_fitted`), so that the other half of a
 catalogue without a test split stays unseen.
@@ -27,55 +27,79 @@ class DevQuery:
     rows: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Answers:
+    """The gallery as an answer sheet.
+
+    Attributes:
+        ids, labels: of the M items.
+        label_of: label by id.
+        members: ids by label.
+    """
+
+    ids: Sequence[str]
+    labels: Sequence[str]
+    label_of: Mapping[str, str]
+    members: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def of(cls, ids: Sequence[str], labels: Sequence[str]) -> "Answers":
+        """From the gallery's ids and labels `[M]`."""
+        members: dict[str, set[str]] = {}
+        for item, label in zip(ids, labels, strict=True):
+            members.setdefault(label, set()).add(item)
+        label_of = dict(zip(ids, labels, strict=True))
+        return cls(ids, labels, label_of, {key: frozenset(group) for key, group in members.items()})
+
+
+def quality(
+    queries: Sequence[DevQuery], rankings: Sequence[Sequence[str]], answers: Answers
+) -> float:
+    """Mean over queries of (AP@10 + coverage@10) / 2, both of the corrected protocol."""
+    values = []
+    for query, ranking in zip(queries, rankings, strict=True):
+        wanted = frozenset().union(*(answers.members.get(label, ()) for label in query.labels))
+        precision = average_precision(ranking, wanted, DEPTH)
+        coverage = instance_coverage(ranking, query.labels, answers.label_of, DEPTH)
+        values.append((precision + coverage) / 2)
+    return float(np.mean(values))
+
+
 def fit_weights(
     queries: Sequence[DevQuery],
-    instances: Mapping[str, Vectors],
-    gallery: Mapping[str, Vectors],
-    gallery_ids: Sequence[str],
-    gallery_labels: Sequence[str],
+    scores: Mapping[str, Vectors],
+    answers: Answers,
     start: Mapping[str, float],
     grid: Sequence[float],
 ) -> dict[str, float]:
-    """Coordinate ascent over `grid` from `start`; a part with start 0 stays out.
+    """Coordinate ascent over `grid` from `start`; a term with start 0 stays out.
 
-    Maximises the mean of corrected AP@10 and coverage@10 of the interleaved rankings.
+    Maximises `quality` of the interleaved rankings.
 
     Args:
-        queries: what is ranked.
-        instances: unit rows `[N, d_p]` by part; a query's rows point into them.
-        gallery: unit rows `[M, d_p]` by part.
-        gallery_ids, gallery_labels: of the M rows.
-        start: weight by part.
-        grid: the weights that are tried for each part.
+        queries: what is ranked; a query's rows point into the scores.
+        scores: cosines `[N, M]` of all instances with the gallery, by term.
+        answers: the gallery's ids and labels.
+        start: weight by term.
+        grid: the weights that are tried for each term.
     """
-    scores = {part: instances[part] @ gallery[part].T for part in start if start[part] > 0}
-    label_of = dict(zip(gallery_ids, gallery_labels, strict=True))
-    relevant = {
-        label: {item for item in gallery_ids if label_of[item] == label}
-        for label in {label for query in queries for label in query.labels}
-    }
+    scores = {term: scores[term] for term in start if start[term] > 0}
+    # Interleaved lists overlap, so more than the counted places are needed of each.
+    depth = min(len(answers.ids), 4 * DEPTH)
 
-    def quality(weights: Mapping[str, float]) -> float:
-        total = sum((weights[part] * scores[part] for part in scores), np.zeros(1, np.float32))
-        # Interleaved lists overlap, so more than the counted places are needed of each.
-        depth = min(len(gallery_ids), 4 * DEPTH)
+    def judged(weights: Mapping[str, float]) -> float:
+        total = sum((weights[term] * scores[term] for term in scores), np.zeros(1, np.float32))
         top = np.argsort(-total, axis=1, kind="stable")[:, :depth]
-        values = []
-        for query in queries:
-            lists = [[gallery_ids[item] for item in top[row]] for row in query.rows]
-            ranking = interleave(lists, DEPTH)
-            wanted = set().union(*(relevant[label] for label in query.labels))
-            precision = average_precision(ranking, wanted, DEPTH)
-            coverage = instance_coverage(ranking, query.labels, label_of, DEPTH)
-            values.append((precision + coverage) / 2)
-        return float(np.mean(values))
+        lists = [[answers.ids[item] for item in row] for row in top.tolist()]
+        rankings = [interleave([lists[row] for row in query.rows], DEPTH) for query in queries]
+        return quality(queries, rankings, answers)
 
-    weights, best = dict(start), quality(start)
+    weights, best = dict(start), judged(start)
     improved = True
     while improved:
         improved = False
-        for part, weight in product(scores, grid):
-            trial = {**weights, part: weight}
-            if any(trial[name] > 0 for name in scores) and (value := quality(trial)) > best + 1e-4:
+        for term, weight in product(scores, grid):
+            trial = {**weights, term: weight}
+            if any(trial[name] > 0 for name in scores) and (value := judged(trial)) > best + 1e-4:
                 weights, best, improved = trial, value, True
     return weights

@@ -20,6 +20,7 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from serving.atomic import write_json
+from serving.embedding import TERMS
 from serving.imaging import Photo
 
 SIDE = 32  # of the detector's input
@@ -111,7 +112,7 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     version = hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:12]
     settings = {
-        "format": 1,
+        "format": 2,
         "version": version,
         "sha256": digests,
         "detector": {"side": SIDE, "min_score": 0.4, "nms_iou": 0.5, "max_proposals": 8},
@@ -128,10 +129,14 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
             "parts": ["raw", "visual", "text", "joint"],
             "dimensions": [TOKEN, HEAD, HEAD, HEAD],
             "weights": {
-                "both": [1.0, 0.5, 0.3, 0.2],
-                "photo": [1.0, 0.5, 0.0, 0.2],
-                "title": [0.0, 0.0, 1.0, 0.2],
+                "both": _weights(raw=1.0, visual=0.5, text=0.3, joint=0.2),
+                "photo": _weights(raw=1.0, visual=0.5, joint=0.2),
+                "title": _weights(text=1.0, joint=0.2),
             },
+        },
+        "known": {
+            "weights": {"score": 8.0, "lead": 4.0, "seen": 0.5, "bias": -6.0},
+            "threshold": 0.5,
         },
         "parity": {
             "detector": {"min_cosine": 1.0},
@@ -141,6 +146,10 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
     }
     write_json(folder / "bundle.json", settings)
     return folder
+
+
+def _weights(**weights: float) -> dict[str, float]:
+    return {term: weights.get(term, 0.0) for term in TERMS}
 
 
 class _Graph:
@@ -234,6 +243,11 @@ def _capture(rng: np.random.Generator) -> onnx.ModelProto:
     seen = graph.add("MatMul", pool(placed, "visual_mask"), weights(TOKEN, HEAD))
     visual = graph.unit(seen, "visual_head")
     graph.unit(graph.add("Add", text, visual), "joint")
+    graph.add("Identity", text, output="read")
+    # A word belongs to what its embedding is near.
+    column = graph.add("Unsqueeze", visual, graph.constant(np.asarray([2])))
+    near = graph.add("Squeeze", graph.add("MatMul", words, column), graph.constant(np.asarray([2])))
+    graph.add("Sigmoid", near, output="alignment")
     return graph.model(
         {
             "input_ids": (TensorProto.INT64, ["batch", "words"]),
@@ -242,7 +256,10 @@ def _capture(rng: np.random.Generator) -> onnx.ModelProto:
             "geometry": (TensorProto.FLOAT, ["batch", "regions", 5]),
             "visual_mask": (TensorProto.INT64, ["batch", "regions"]),
         },
-        {name: ["batch", HEAD] for name in ("visual_head", "text_head", "joint")},
+        {
+            **{name: ["batch", HEAD] for name in ("visual_head", "text_head", "read", "joint")},
+            "alignment": ["batch", "words"],
+        },
     )
 
 

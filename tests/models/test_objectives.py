@@ -9,7 +9,15 @@ from models.objectives import IGNORED, PretextHeads, contrast, title_targets
 
 
 def _states() -> CaptureOutput:
-    return CaptureOutput(*torch.rand(3, 2, 4), *torch.rand(2, 2, 3, 6))
+    return CaptureOutput(
+        visual_head=torch.rand(2, 4),
+        text_head=torch.rand(2, 4),
+        read=torch.rand(2, 4),
+        alignment=torch.rand(2, 3),
+        joint=torch.rand(2, 4),
+        text_states=torch.rand(2, 3, 6),
+        visual_states=torch.rand(2, 3, 6),
+    )
 
 
 HEADS = PretextHeads(CaptureConfig(vocab_size=7, hidden_size=6, visual_dimension=4))

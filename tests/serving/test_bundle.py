@@ -49,7 +49,7 @@ def test_a_changed_or_missing_file_is_named(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"format": 2}, "format"),
+        ({"format": 1}, "format"),
         ({"version": "../../etc"}, "version"),
         ({"detector": {}}, r"detector\.side"),
         ({"embedding": {"parts": ["raw"], "dimensions": [1], "weights": {}}}, "expected raw, vis"),
@@ -61,11 +61,11 @@ def test_a_wrong_key_is_named(folder: Path, changes: dict[str, Any], line: str) 
         Bundle.open(folder)
 
 
-def test_weights_must_cover_every_part_and_modality(folder: Path) -> None:
+def test_weights_must_cover_every_term_and_modality(folder: Path) -> None:
     embedding = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["embedding"]
     del embedding["weights"]["photo"]
     change(folder, embedding=embedding)
-    with pytest.raises(UserError, match="photo: expected 4 numbers, one per part"):
+    with pytest.raises(UserError, match=r"weights\.photo: expected raw, visual"):
         Bundle.open(folder)
 
 

@@ -39,17 +39,17 @@ def test_a_title_does_not_change_what_is_seen_and_adds_its_part(encoder: Encoder
     photo = scene([1, 2])
     bare, titled = encoder.encode(photo), encoder.encode(photo, "red cream")
     np.testing.assert_array_equal(bare.boxes, titled.boxes)
-    np.testing.assert_array_equal(bare.parts["raw"], titled.parts["raw"])
-    assert not bare.parts["text"].any()
-    np.testing.assert_allclose(np.linalg.norm(titled.parts["text"], axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(bare.heads["raw"], titled.heads["raw"])
+    assert not bare.heads["text"].any()
+    np.testing.assert_allclose(np.linalg.norm(titled.heads["text"], axis=1), 1, rtol=1e-5)
 
 
 def test_a_title_alone_is_one_instance_without_a_box(encoder: Encoder) -> None:
     found = encoder.encode(None, "red cream")
     assert found.boxes.shape == (0, 4)
     assert found.scores.tolist() == [1]
-    assert not found.parts["raw"].any()
-    assert not found.parts["visual"].any()
+    assert not found.heads["raw"].any()
+    assert not found.heads["visual"].any()
     assert found.vectors.shape == (1, encoder.bundle.dimension)
 
 

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.boxes import Boxes, intersection_over_union
-from serving.proposals import Scores, select_proposals
+from serving.proposals import CANDIDATES, Scores, select_proposals
 
 
 def select(
@@ -33,6 +33,23 @@ def test_a_photo_without_products_is_taken_as_a_whole() -> None:
         assert scores.tolist() == [0]
 
 
+def test_where_no_box_is_sure_the_whole_photo_comes_last() -> None:
+    unsure = [[10, 10, 40, 40], [60, 10, 90, 40]]
+    boxes, scores = select(unsure, [0.38, 0.35])
+    assert boxes.tolist() == [*unsure, [0, 0, 100, 80]]
+    assert scores[-1] == 0
+    assert select(unsure, [0.6, 0.4])[0].tolist() == unsure
+
+
+def test_the_whole_photo_is_not_proposed_twice_nor_beyond_the_limit() -> None:
+    nearly = [[2, 2, 98, 78]]
+    assert select(nearly, [0.35])[0].tolist() == nearly
+    row = [[10 * place, 0, 10 * place + 8, 8] for place in range(8)]
+    boxes, _ = select(row, [0.35] * 8, most=3)
+    assert boxes.tolist() == [*row[:2], [0, 0, 100, 80]]
+    assert select(row, [0.35] * 8, most=1)[0].tolist() == row[:1]
+
+
 def test_duplicates_go_and_the_better_stays() -> None:
     boxes, _ = select([[10, 10, 50, 50], [12, 10, 52, 50]], [0.6, 0.8])
     assert boxes.tolist() == [[12, 10, 52, 50]]
@@ -44,6 +61,14 @@ def test_a_part_goes_but_a_product_before_another_stays() -> None:
     assert len(select([bottle, cap], [0.9, 0.8])[0]) == 2
 
 
+def test_a_bundle_of_one_is_one_where_the_others_are_worse_guesses_at_it() -> None:
+    best, beside, apart = [10, 10, 50, 70], [30, 20, 75, 78], [80, 10, 98, 40]
+    assert select([best, beside], [0.8, 0.4])[0].tolist() == [best]
+    assert len(select([best, beside], [0.8, 0.7])[0]) == 2
+    assert len(select([best, apart], [0.8, 0.4])[0]) == 2
+    assert len(select([best, beside, apart], [0.8, 0.4, 0.4])[0]) == 3
+
+
 def test_a_group_that_better_boxes_explain_goes() -> None:
     pair = [[10, 10, 40, 70], [45, 10, 75, 70]]
     boxes, _ = select([*pair, [8, 8, 77, 72]], [0.9, 0.8, 0.7])
@@ -53,6 +78,14 @@ def test_a_group_that_better_boxes_explain_goes() -> None:
 def test_a_large_product_behind_small_ones_stays() -> None:
     boxes, _ = select([[5, 5, 95, 75], [10, 60, 20, 72], [30, 60, 40, 72]], [0.7, 0.9, 0.8])
     assert len(boxes) == 3
+
+
+def test_only_the_best_candidates_are_looked_at() -> None:
+    weak = [[10.0, 10.0, 40.0, 70.0]] * (2 * CANDIDATES)
+    boxes, _ = select([*weak, [50, 10, 80, 70]], [0.5] * len(weak) + [0.9])
+    assert boxes.tolist() == [[50, 10, 80, 70], [10, 10, 40, 70]]
+    first, _ = select([*weak, [50, 10, 80, 70]], [0.5] * len(weak) + [0.4])
+    assert first.tolist() == [[10, 10, 40, 70]]
 
 
 def test_no_more_than_the_limit() -> None:

@@ -222,6 +222,16 @@ def test_scores_are_compared_across_photos() -> None:
     assert average_precision([wrong, right], 0.5) == pytest.approx(0.5)
 
 
+def test_counts_say_how_often_one_product_is_seen_as_one() -> None:
+    one, two = [[0, 0, 10, 10]], [[0, 0, 10, 10], [20, 20, 40, 40]]
+    right, split = scene(one, [0.9], one), scene(two, [0.9, 0.8], one)
+    figures = summarise([right, split], [right, split])
+    assert figures["right_count"] == figures["one_as_one"] == 0.5
+    pair = scene(two, [0.9, 0.8], two)
+    assert summarise([pair], [pair])["right_count"] == 1
+    assert "one_as_one" not in summarise([pair], [pair])
+
+
 def test_no_true_boxes_give_counts_only() -> None:
     assert summarise([], []) == {"photos": 0, "boxes": 0}
     with pytest.raises(ValueError, match="true box"):

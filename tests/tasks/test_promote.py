@@ -130,7 +130,9 @@ def test_a_worse_successor_is_refused_and_the_champion_serves_on(
     new_bundle(world, seed=0)
     settings = json.loads((world.bundle / "bundle.json").read_text(encoding="utf-8"))
     # A query that says nothing of its photo: the last part alone, from a random projection.
-    settings["embedding"]["weights"]["both"] = [0.0, 0.0, 1.0, 0.0]
+    settings["embedding"]["weights"]["both"] = {
+        term: float(term == "text") for term in settings["embedding"]["weights"]["both"]
+    }
     settings["version"] = "0123456789ab"
     (world.bundle / "bundle.json").write_text(json.dumps(settings), encoding="utf-8")
     measure(world, params)

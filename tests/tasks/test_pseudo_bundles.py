@@ -7,12 +7,13 @@ from serving.imaging import PADDING, Photo
 from tasks.cutouts import Cutout
 from tasks.material import Material
 from tasks.params import PseudoBundles, load_params
+from tasks.pasting import transform
 from tasks.pseudo_bundles import compose
 from tasks.sprites import Sprite, draw_shape, sprite_of
 
 CHANCES = (
     "blur noise jpeg shadows stickers distractors badges colour collage single tiles drawn "
-    "flat_lays repeats"
+    "flat_lays repeats stretch shelves open_boxes hands"
 )
 QUIET: dict[str, object] = dict.fromkeys(CHANCES.split(), 0.0)
 SIDE = 96
@@ -106,6 +107,58 @@ def test_a_collage_tile_of_an_unknown_product_is_the_product() -> None:
         assert 1 <= len(boxes) <= 6
         covered = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sum()
         assert covered > 0.4 * SIDE * SIDE
+
+
+@pytest.mark.parametrize("holder", ["shelves", "open_boxes", "hands"])
+def test_held_products_have_boxes_inside_the_picture(holder: str) -> None:
+    held = params(**QUIET | {holder: 1.0})
+    counts = []
+    for seed in range(30):
+        boxes = bundle(held, seed)
+        counts.append(len(boxes))
+        assert boxes.min(initial=0) >= 0
+        assert boxes.max(initial=0) <= SIDE
+    assert sum(counts) >= 20
+    assert holder != "hands" or max(counts) <= held.max_held
+
+
+def test_the_wall_of_a_box_ends_the_products_that_stand_behind_it() -> None:
+    green = Sprite(np.full((40, 24, 3), (0, 255, 0), np.uint8), np.full((40, 24), 255, np.uint8))
+    only = Material([], [green], [green], [], [])
+    boxed = params(**QUIET | {"open_boxes": 1.0}, max_products=1, rotation=0.0)
+    ends = []
+    for seed in range(40):
+        made = compose(only, SIDE, boxed, np.random.default_rng(seed))
+        pixels = made.image.astype(int)
+        rows, _ = np.nonzero((pixels[..., 1] > 250) & (pixels[..., ::2].max(axis=2) < 5))
+        if len(made.boxes) == 1 and len(rows):
+            ends.append(abs(made.boxes[0, 3] - (rows.max() + 1)) <= 2)
+    assert len(ends) >= 20
+    assert np.mean(ends) > 0.8
+
+
+def test_stretched_products_keep_their_area() -> None:
+    plain = Sprite(np.zeros((40, 40, 3), np.uint8), np.full((40, 40), 255, np.uint8))
+    stretched = params(**QUIET | {"stretch": 0.4})
+    aspects = []
+    for seed in range(20):
+        sprite = transform(plain, 30, 0.0, stretched, np.random.default_rng(seed))
+        tall, wide = sprite.alpha.shape
+        aspects.append(wide / tall)
+        assert abs(np.sqrt(wide * tall) - 30) < 3
+    assert min(aspects) < 0.8
+    assert max(aspects) > 1.25
+
+
+def test_a_cut_off_product_that_fills_its_tile_is_one() -> None:
+    tall = np.zeros((200, 64), np.uint8)
+    tall[10:190, 8:56] = 255
+    shown = Cutout(np.full((200, 64, 3), 200, np.uint8), tall, (8, 10, 56, 190), "flood")
+    single = params(**QUIET | {"single": 1.0}, min_aspect=1.0, zoom=1.0)
+    only = Material([shown], [sprite_of(shown)], [sprite_of(shown)], [], [])
+    for seed in range(10):
+        boxes = compose(only, SIDE, single, np.random.default_rng(seed)).boxes
+        assert len(boxes) == 1
 
 
 def test_a_photo_as_it_is_shows_its_one_product() -> None:

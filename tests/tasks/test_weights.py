@@ -1,8 +1,8 @@
 import numpy as np
 
-from serving.embedding import Vectors, join_parts, split_parts, unit
+from serving.embedding import TERMS, Vectors, join_parts, query_vectors, split_parts, unit
 from tasks.parity import compare
-from tasks.weights import DevQuery, fit_weights
+from tasks.weights import Answers, DevQuery, fit_weights
 
 GRID = [0.0, 0.5, 1.0, 2.0]
 
@@ -18,7 +18,8 @@ def test_the_fit_finds_the_part_that_knows_the_answer() -> None:
     queries = [DevQuery(frozenset([f"p{row}"]), np.asarray([row])) for row in range(10)]
     ids = [f"g{row}" for row in range(20)]
     start = {"good": 0.5, "noise": 2.0}
-    weights = fit_weights(queries, instances, gallery, ids, labels, start, GRID)
+    scores = {part: instances[part] @ gallery[part].T for part in start}
+    weights = fit_weights(queries, scores, Answers.of(ids, labels), start, GRID)
     assert weights["good"] > weights["noise"]
 
 
@@ -27,19 +28,29 @@ def test_a_part_that_starts_at_zero_stays_out() -> None:
     query = [DevQuery(frozenset(["x"]), np.asarray([0]))]
     instances = {"a": _rows(2, 1), "b": _rows(3, 1)}
     ids, start = ["1", "2", "3", "4"], {"a": 1.0, "b": 0.0}
-    weights = fit_weights(query, instances, gallery, ids, ["x", "y", "z", "x"], start, GRID)
+    scores = {part: instances[part] @ gallery[part].T for part in start}
+    weights = fit_weights(query, scores, Answers.of(ids, ["x", "y", "z", "x"]), start, GRID)
     assert weights["b"] == 0
 
 
 def test_the_inner_product_is_the_weighted_sum_of_cosines() -> None:
-    order, sizes = ("a", "b"), (6, 3)
-    item = {"a": _rows(0, 5), "b": _rows(1, 5, 3)}
-    query = {"a": _rows(2, 1), "b": _rows(3, 1, 3)}
-    scores = join_parts(query, order, [0.2, 0.9]) @ join_parts(item, order).T
-    expected = 0.2 * query["a"] @ item["a"].T + 0.9 * query["b"] @ item["b"].T
-    assert np.corrcoef(scores[0], expected[0])[0, 1] > 0.999999
+    order, sizes = ("raw", "visual", "text", "joint"), (6, 3, 3, 3)
+    item = {
+        part: _rows(row, 5, size) for row, (part, size) in enumerate(zip(order, sizes, strict=True))
+    }
+    heads = {
+        part: _rows(9 + row, 1, size)
+        for row, (part, size) in enumerate(zip(order, sizes, strict=True))
+    }
+    heads["read"] = _rows(20, 1, 3)
+    weights = {term: 0.1 * place for place, term in enumerate(TERMS, start=1)}
+    scores = query_vectors(heads, order, weights) @ join_parts(item, order).T
+    expected = sum(
+        weights[term] * heads[head] @ item[part].T for term, (head, part) in TERMS.items()
+    )
+    assert np.corrcoef(scores[0], np.asarray(expected)[0])[0, 1] > 0.999999
     parts = split_parts(join_parts(item, order), order, sizes)
-    np.testing.assert_allclose(parts["b"], item["b"], atol=1e-6)
+    np.testing.assert_allclose(parts["visual"], item["visual"], atol=1e-6)
 
 
 def test_parity_of_equal_and_of_different_outputs() -> None:
