@@ -17,7 +17,11 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 
 class CaptureConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers ships no types
-    """Sizes of the four transformers; the defaults are the paper's release."""
+    """Sizes of the four transformers; the defaults are the paper's release.
+
+    `architecture` is `unbundle`, or `release` for the published code's post-norm blocks, ReLU
+    pooling of first tokens and product of the fused streams (docs/capture.md).
+    """
 
     model_type = "unbundle-capture"
 
@@ -36,6 +40,7 @@ class CaptureConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers shi
         co_layers: int = 6,
         projection: int = 768,
         dropout: float = 0.1,
+        architecture: str = "unbundle",
         **kwargs: object,
     ) -> None:
         self.vocab_size = vocab_size
@@ -51,6 +56,7 @@ class CaptureConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers shi
         self.co_layers = co_layers
         self.projection = projection
         self.dropout = dropout
+        self.architecture = architecture
         super().__init__(**kwargs)
 
 
@@ -105,23 +111,45 @@ class Attention(nn.Module):
         return attended
 
 
-class FeedForward(nn.Module):
-    """Norm, two linear layers, GELU, dropout."""
+class FeedForward(nn.Sequential):
+    """Two linear layers, GELU, dropout."""
 
     def __init__(self, config: CaptureConfig) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.LayerNorm(config.hidden_size),
+        super().__init__(
             nn.Linear(config.hidden_size, config.intermediate_size),
             nn.GELU(),
             nn.Linear(config.intermediate_size, config.hidden_size),
             nn.Dropout(config.dropout),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The residual to add to `x` `[B, L, H]`."""
-        residual: Tensor = self.layers(x)
-        return residual
+
+class Stream(nn.Module):
+    """How one sequence changes in a block: attention over a context, then a feed-forward layer."""
+
+    def __init__(self, config: CaptureConfig) -> None:
+        super().__init__()
+        self.post_norm = config.architecture == "release"
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.attention = Attention(config)
+        self.feed_norm = nn.LayerNorm(config.hidden_size)
+        self.feed_forward = FeedForward(config)
+
+    def normed(self, x: Tensor) -> Tensor:
+        """What attention reads of `x` `[B, L, H]`."""
+        if self.post_norm:
+            return x
+        read: Tensor = self.norm(x)
+        return read
+
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:
+        """States `[B, L, H]` after reading a context that is `normed` `[B, S, H]`."""
+        x = x + self.attention(self.normed(x), context, mask)
+        if self.post_norm:
+            x = self.norm(x)
+            normed: Tensor = self.feed_norm(x + self.feed_forward(x))
+            return normed
+        fed: Tensor = self.feed_forward(self.feed_norm(x))
+        return x + fed
 
 
 class SelfBlock(nn.Module):
@@ -129,15 +157,11 @@ class SelfBlock(nn.Module):
 
     def __init__(self, config: CaptureConfig) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(config.hidden_size)
-        self.attention = Attention(config)
-        self.feed_forward = FeedForward(config)
+        self.stream = Stream(config)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """States `[B, L, H]` in and out."""
-        normed = self.norm(x)
-        x = x + self.attention(normed, normed, mask)
-        states: Tensor = x + self.feed_forward(x)
+        states: Tensor = self.stream(x, self.stream.normed(x), mask)
         return states
 
 
@@ -146,21 +170,17 @@ class CrossBlock(nn.Module):
 
     def __init__(self, config: CaptureConfig) -> None:
         super().__init__()
-        self.text_norm = nn.LayerNorm(config.hidden_size)
-        self.visual_norm = nn.LayerNorm(config.hidden_size)
-        self.text_attention = Attention(config)
-        self.visual_attention = Attention(config)
-        self.text_feed_forward = FeedForward(config)
-        self.visual_feed_forward = FeedForward(config)
+        self.text = Stream(config)
+        self.visual = Stream(config)
 
     def forward(
         self, text: Tensor, visual: Tensor, text_mask: Tensor, visual_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Both streams, updated from each other's state before this block."""
-        text_in, visual_in = self.text_norm(text), self.visual_norm(visual)
-        text = text + self.text_attention(text_in, visual_in, visual_mask)
-        visual = visual + self.visual_attention(visual_in, text_in, text_mask)
-        return text + self.text_feed_forward(text), visual + self.visual_feed_forward(visual)
+        return (
+            self.text(text, self.visual.normed(visual), visual_mask),
+            self.visual(visual, self.text.normed(text), text_mask),
+        )
 
 
 class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships no types
@@ -189,6 +209,8 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
         self.text_projection = _projection(config)
         self.visual_projection = _projection(config)
         self.joint_projection = _projection(config)
+        if config.architecture == "release":
+            self.fused_projection = _projection(config)
         self.alignment_word = nn.Linear(config.hidden_size, config.projection)
         self.alignment_bias = nn.Parameter(torch.zeros(()))
         self.post_init()
@@ -231,11 +253,11 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
 
     def text_vector(self, states: Tensor, mask: Tensor) -> Tensor:
         """The text head `[B, projection]` of unfused states, unit rows."""
-        return _unit(self.text_projection(masked_mean(states, mask)))
+        return _unit(self.text_projection(self.pool(states, mask)))
 
     def visual_vector(self, states: Tensor, mask: Tensor) -> Tensor:
         """The visual head `[B, projection]` of unfused states, unit rows."""
-        return _unit(self.visual_projection(masked_mean(states, mask)))
+        return _unit(self.visual_projection(self.pool(states, mask)))
 
     def align(self, states: Tensor, mask: Tensor, visual: Tensor) -> Tensor:
         """How likely each word names what a visual vector shows, as logits `[B, T]`.
@@ -259,8 +281,24 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
         self, text: Tensor, visual: Tensor, text_mask: Tensor, visual_mask: Tensor
     ) -> Tensor:
         """The joint embedding `[B, projection]` of fused states, unit rows."""
-        pooled = masked_mean(text, text_mask) + masked_mean(visual, visual_mask)
-        return _unit(self.joint_projection(pooled))
+        return _unit(self.joint_state(text, visual, text_mask, visual_mask))
+
+    def joint_state(
+        self, text: Tensor, visual: Tensor, text_mask: Tensor, visual_mask: Tensor
+    ) -> Tensor:
+        """The joint embedding `[B, projection]` before it is scaled to length 1."""
+        first, second = self.pool(text, text_mask), self.pool(visual, visual_mask)
+        if self.config.architecture == "release":
+            product: Tensor = self.joint_projection(first) * self.fused_projection(second)
+            return product
+        joint: Tensor = self.joint_projection(first + second)
+        return joint
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        """One state `[B, H]` of a sequence `[B, L, H]`; zero where all of it is masked."""
+        if self.config.architecture == "release":
+            return states[:, 0] * mask[:, :1]
+        return masked_mean(states, mask)
 
     def forward(
         self,
@@ -320,6 +358,7 @@ def _blocks(kind: type[nn.Module], config: CaptureConfig, count: int) -> nn.Modu
 
 
 def _projection(config: CaptureConfig) -> nn.Module:
-    return nn.Sequential(
-        nn.LayerNorm(config.hidden_size), nn.Linear(config.hidden_size, config.projection)
-    )
+    linear = nn.Linear(config.hidden_size, config.projection)
+    if config.architecture == "release":
+        return nn.Sequential(linear, nn.ReLU())
+    return nn.Sequential(nn.LayerNorm(config.hidden_size), linear)

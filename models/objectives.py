@@ -16,6 +16,7 @@ class PretextHeads(nn.Module):
         super().__init__()
         self.word_norm = nn.LayerNorm(config.hidden_size)
         self.word_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.match = nn.Linear(config.projection, 2)
         self.region = nn.Sequential(
             nn.LayerNorm(config.hidden_size),
             nn.Linear(config.hidden_size, config.visual_dimension),
@@ -46,6 +47,18 @@ class PretextHeads(nn.Module):
         if not len(target):
             return predicted.sum()
         return F.mse_loss(predicted, target) / target.square().mean().clamp(min=1e-6)
+
+
+def mismatched(titles: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Titles for image-text matching: for about half of B photos another photo's title.
+
+    Returns:
+        Which title each photo gets, int64 `[B]`, and whether it is its own, int64 `[B]`.
+    """
+    own = torch.arange(titles)
+    swapped = torch.rand(titles, generator=generator) < 0.5
+    chosen = torch.where(swapped, own.roll(1), own)
+    return chosen, (chosen == own).long()
 
 
 def alignment_loss(logits: Tensor, own: Tensor) -> Tensor:

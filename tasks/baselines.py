@@ -56,6 +56,36 @@ class Titles:
         return np.asarray((self._gallery @ query.T).toarray()[:, 0], np.float32)
 
 
+class BM25:
+    """Okapi BM25 (Robertson and Zaragoza 2009, eq. 3.15) over the n-grams of `Titles`.
+
+    Args:
+        captions: of the gallery, in its order.
+        k1: saturation of repeated n-grams.
+        b: how much a long title is discounted.
+    """
+
+    def __init__(self, captions: Sequence[str], k1: float = 1.2, b: float = 0.75) -> None:
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        self._vectorizer = CountVectorizer(analyzer="char_wb", ngram_range=(2, 4))
+        counts = self._vectorizer.fit_transform(captions).tocsr().astype(np.float32)
+        lengths = np.asarray(counts.sum(axis=1))[:, 0]
+        found = np.asarray((counts > 0).sum(axis=0))[0]
+        idf = np.log1p((len(lengths) - found + 0.5) / (found + 0.5))
+        norm = k1 * (1 - b + b * lengths / lengths.mean())
+        rows = np.repeat(np.arange(len(lengths)), np.diff(counts.indptr))
+        saturated = counts.data * (k1 + 1) / (counts.data + norm[rows])
+        counts.data = (saturated * idf[counts.indices]).astype(np.float32)
+        self._weights = counts
+
+    def scores(self, caption: str) -> Scores:
+        """Scores `[G]` of one title; 0 without a common n-gram."""
+        query = self._vectorizer.transform([caption])
+        query.data = np.ones_like(query.data)
+        return np.asarray((self._weights @ query.T.astype(np.float32)).toarray()[:, 0], np.float32)
+
+
 def rank_baselines(
     raw: Vectors, titles: Scores, gallery: Gallery, depth: int
 ) -> dict[str, list[str]]:

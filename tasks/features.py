@@ -21,6 +21,7 @@ from models.onnx_export import export_image_network
 from serving.atomic import atomic_file, write_json
 from serving.imaging import crops, geometry, normalise, open_photo
 from tasks.digests import digest
+from tasks.feature_store import FeatureStore
 from tasks.manifest import read_manifest
 from tasks.params import Features, Params
 from tasks.progress import console, track
@@ -54,6 +55,28 @@ def features(workspace: Workspace, params: Params) -> None:
         f"  {len(proposals):,} proposals × {1 + params.features.grid**2} tokens × "
         f"{backbone.dimension} → {workspace.features}"
     )
+
+
+def extract(
+    workspace: Workspace, proposals: pd.DataFrame, manifest: pd.DataFrame, params: Features
+) -> FeatureStore:
+    """Visual tokens of some boxes in memory, for comparisons with other boxes than the detector's.
+
+    Args:
+        workspace: whose `data/features/` holds the backbone's network.
+        proposals: columns id, x0, y0, x1, y1 (pixels), score.
+        manifest: by id.
+        params: the backbone and its crops.
+    """
+    backbone = load_backbone(params.backbone, params.grid)
+    session = _session(backbone, workspace.features / BACKBONE, params.side)
+    images = dict(zip(manifest.index.tolist(), manifest["image"].tolist(), strict=True))
+    cut = _crops(workspace.catalogue, proposals, images, params.side)
+    tokens = _tokens(session, backbone, cut, params.batch)
+    sizes = manifest.loc[proposals["id"], ["width", "height"]].to_numpy(np.int64)
+    boxes = proposals[["x0", "y0", "x1", "y1"]].to_numpy(np.float32)
+    places = geometry(boxes, sizes[:, 0], sizes[:, 1])
+    return FeatureStore(proposals.reset_index(drop=True), places, (tokens,), len(tokens))
 
 
 def _work_folder(workspace: Workspace, params: Features) -> Path:

@@ -61,20 +61,21 @@ def fit(stored: StoredPhotos, manifest: pd.DataFrame, params: Export, iou: float
     for mode in MODES:
         asked = stored.queries(dev, mode)
         scores = term_scores(asked.heads, gallery)
-        queries = _dev_queries(dev, asked)
+        queries = dev_queries(dev, asked)
         weights[mode] = fit_weights(queries, scores, answers, start[mode], params.grid)
     asked = stored.queries(dev, "both")
     vectors = query_vectors(asked.heads, PARTS, weights["both"])
     cosines = vectors @ join_parts(gallery, PARTS).T
     return Fitted(
         weights,
-        fit_merging(_dev_queries(dev, asked), cosines, answers, params.spreads),
+        fit_merging(dev_queries(dev, asked), cosines, answers, params.spreads),
         _fit_known(dev, asked, cosines, answers, params.false_accepts, iou),
         len(dev),
     )
 
 
-def _dev_queries(dev: pd.DataFrame, asked: Asked) -> list[DevQuery]:
+def dev_queries(dev: pd.DataFrame, asked: Asked) -> list[DevQuery]:
+    """Rows of the manifest with their instances, as the fits read them."""
     return [
         DevQuery(frozenset(labels), places)
         for labels, places in zip(dev["labels"], asked.queries, strict=True)

@@ -1,11 +1,13 @@
 """`params.yaml` as frozen, checked values: parsed once, unknown keys rejected with their path."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from serving.embedding import TERMS, Modality
 from serving.errors import UserError
 
 SCALES = ("tiny", "demo", "full")
@@ -240,12 +242,13 @@ class CaptureSizes(Section):
     hidden_size: int = Field(ge=8)
     intermediate_size: int = Field(ge=8)
     attention_heads: int = Field(ge=1)
-    text_layers: int = Field(ge=1)
-    visual_layers: int = Field(ge=1)
+    text_layers: int = Field(ge=0)
+    visual_layers: int = Field(ge=0)
     cross_layers: int = Field(ge=0)
     co_layers: int = Field(ge=0)
     projection: int = Field(ge=8)
     dropout: float = Field(ge=0, lt=1)
+    architecture: Literal["unbundle", "release"]
 
 
 class Losses(Section):
@@ -254,6 +257,7 @@ class Losses(Section):
     mlm: float = Field(ge=0)
     mrm: float = Field(ge=0)
     contrastive: float = Field(ge=0)
+    matching: float = Field(ge=0)
     joint: float = Field(ge=0)
     visual: float = Field(ge=0)
     title: float = Field(ge=0)
@@ -330,6 +334,28 @@ class Ingest(Section):
     hnsw: Graph
 
 
+class Readout(Section):
+    """How a trained network's heads become a ranking; a row of the ablation's table."""
+
+    terms: tuple[Literal[*TERMS], ...] = tuple(TERMS)  # type: ignore[valid-type]  # of a constant
+    mode: Modality = "both"
+    boxes: Literal["detector", "whole", "true"] = "detector"
+    fitted: bool = True
+
+
+class Variant(Section):
+    """A network of the ablation: what differs from `pretrain`, and its rows."""
+
+    pretrain: dict[str, Any] = {}
+    rows: dict[str, Readout]
+
+
+class Ablation(Section):
+    """What the model is compared with, and what it is made of."""
+
+    variants: dict[str, Variant]
+
+
 class Params(Section):
     """The whole of `params.yaml`."""
 
@@ -342,6 +368,7 @@ class Params(Section):
     features: Features
     pretrain: Pretrain
     export: Export
+    ablation: Ablation
     ingest: Ingest
     evaluate: Evaluate
     promote: Promote
@@ -371,6 +398,29 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         return Params.model_validate(_resolve(raw, raw["scale"], ""))
     except ValidationError as error:
         raise UserError(f"{path}: {_first_problem(error)}") from None
+
+
+def override(params: Params, pretrain: Mapping[str, Any]) -> Params:
+    """The same parameters with other values in `pretrain`, nested as the section is.
+
+    Raises:
+        UserError: an unknown key or a value out of range.
+    """
+    merged = _merged(params.pretrain.model_dump(), pretrain)
+    try:
+        section = Pretrain.model_validate(merged)
+    except ValidationError as error:
+        raise UserError(f"params.yaml: ablation: pretrain.{_first_problem(error)}") from None
+    return params.model_copy(update={"pretrain": section})
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {
+        key: _merged(base[key], value)
+        for key, value in changes.items()
+        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+    }
+    return {**base, **changes, **nested}
 
 
 def _resolve(value: Any, scale: str, path: str) -> Any:

@@ -6,6 +6,8 @@ import numpy as np
 
 from serving.atomic import atomic_file, atomic_folder
 
+_COLUMNS = 3
+
 
 def write_report(folder: Path, history: dict[str, list[float]]) -> None:
     """Write `losses.csv` (step, one column a loss) and `losses.png` into `folder`."""
@@ -21,9 +23,10 @@ def write_report(folder: Path, history: dict[str, list[float]]) -> None:
 def _picture(path: Path, history: dict[str, list[float]]) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4 * 3, 3 * 2), layout="constrained")
+    rows = -(-len(history) // _COLUMNS)
+    figure = Figure(figsize=(4 * _COLUMNS, 3 * rows), layout="constrained")
     for place, (name, values) in enumerate(history.items(), start=1):
-        axes = figure.add_subplot(2, 3, place)
+        axes = figure.add_subplot(rows, _COLUMNS, place)
         axes.plot(values, color="#9db4c0", linewidth=0.8)
         window = max(1, len(values) // 20)
         smooth = np.convolve(values, np.ones(window) / window, mode="valid")

@@ -114,3 +114,13 @@ class Workspace:
     def promotion(self) -> Path:
         """JSON: the gate's last decision."""
         return self.root / "artifacts/promotion.json"
+
+    @property
+    def ablation(self) -> Path:
+        """Folder: per-query figures of each variant of the ablation."""
+        return self.root / "data/ablation"
+
+    @property
+    def ablation_report(self) -> Path:
+        """Folder: the ablation's table."""
+        return self.root / "reports/ablation"

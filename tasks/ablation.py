@@ -1,0 +1,216 @@
+"""One variant of the ablation: trained on the road's features, read out in several ways.
+
+    python -m tasks.ablation VARIANT
+
+All variants share catalogue, boxes, visual tokens, tokenizer, schedule and the way instances are
+scored; `params.yaml` says under `ablation` what differs. `dvc repro ablation/dvc.yaml` runs all of
+them and `tasks.ablation_table` compares.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from models.capture import CaptureModel
+from models.onnx_export import CaptureHeads
+from serving.atomic import atomic_file
+from serving.embedding import PARTS, TERMS, join_parts, query_vectors
+from serving.errors import UserError
+from serving.merging import interleave, merge
+from tasks.feature_store import FeatureStore
+from tasks.features import extract
+from tasks.fitting import HITS, dev_queries, fit_merging
+from tasks.manifest import read_manifest
+from tasks.metrics import corrected
+from tasks.pairs import Pairs
+from tasks.params import Params, Readout, override
+from tasks.pretrain import tokenizer_of, train
+from tasks.progress import console
+from tasks.retrieval import Queries, read_queries
+from tasks.splits import is_fitted
+from tasks.stage import run_stage
+from tasks.stored import Arrays, Asked, StoredPhotos, term_scores
+from tasks.weights import DEPTH, Answers, fit_weights
+from tasks.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every variant reads.
+
+    Attributes:
+        manifest: the catalogue's clean rows.
+        queries: what is asked.
+        dev: the half of the labelled dev rows that weights are fitted on.
+        gallery: rows of the manifest.
+        answers: the gallery's ids and labels.
+    """
+
+    manifest: pd.DataFrame
+    queries: Queries
+    dev: pd.DataFrame
+    gallery: pd.DataFrame
+    answers: Answers
+
+    @classmethod
+    def read(cls, workspace: Workspace, params: Params) -> "Material":
+        """From the workspace's manifest."""
+        manifest = read_manifest(workspace.manifest)
+        dev = manifest[(manifest["split"] == "dev") & manifest["labels"].map(len).gt(0)]
+        gallery = manifest[manifest["split"] == "gallery"]
+        answers = Answers.of(gallery["id"].tolist(), [row[0] for row in gallery["labels"]])
+        queries = read_queries(workspace, params)
+        return cls(manifest, queries, dev[dev["id"].map(is_fitted)], gallery, answers)
+
+
+def ablation(workspace: Workspace, params: Params, name: str) -> None:
+    """Train the variant and write `data/ablation/<name>.parquet`: AP and coverage by query.
+
+    Raises:
+        UserError: params know no such variant.
+    """
+    variants = params.ablation.variants
+    if name not in variants:
+        raise UserError(f"variant {name}: params.yaml: ablation.variants has {', '.join(variants)}")
+    variant = variants[name]
+    changed = override(params, variant.pretrain)
+    material = Material.read(workspace, params)
+    network, tokenizer, facts = _trained(workspace, material.manifest, changed, name)
+    tables = []
+    for title, readout in variant.rows.items():
+        stored = _stored(workspace, material, readout, network, tokenizer, changed)
+        rankings = rank(stored, material, readout, changed)
+        tables.append(scored(title, rankings, material.queries).assign(**facts))
+        console.print(f"  {title}: mAP@10 {tables[-1]['ap'].mean():.3f}")
+    out = workspace.ablation / f"{name}.parquet"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(out) as temporary:
+        pd.concat(tables).to_parquet(temporary, index=False)
+
+
+def _trained(
+    workspace: Workspace, manifest: pd.DataFrame, params: Params, name: str
+) -> tuple[CaptureModel, Tokenizer, dict[str, Any]]:
+    titles = manifest.loc[manifest["split"] == "train", "caption"].tolist()
+    tokenizer = tokenizer_of(params.pretrain, titles)
+    pairs = Pairs(manifest, FeatureStore.open(workspace.features), tokenizer, params.pretrain)
+    run = train(pairs, params, workspace.checkpoints / "ablation" / name / "run.pt")
+    capture = run.network.capture.eval()
+    return capture, tokenizer, {"parameters": sum(x.numel() for x in capture.parameters())}
+
+
+def _stored(
+    workspace: Workspace,
+    material: Material,
+    readout: Readout,
+    network: CaptureModel,
+    tokenizer: Tokenizer,
+    params: Params,
+) -> StoredPhotos:
+    heads = CaptureHeads(network)
+
+    @torch.inference_mode()
+    def run(inputs: Arrays) -> list[NDArray[Any]]:
+        outputs = heads(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        return [output.numpy() for output in outputs]
+
+    store = FeatureStore.open(workspace.features)
+    if readout.boxes != "detector":
+        manifest = material.manifest.set_index("id")
+        asked = pd.concat([material.dev, material.queries.frame]).drop_duplicates("id")
+        boxes = other_boxes(asked, store.index, readout.boxes)
+        gallery = store.index[store.index["id"].isin(set(material.gallery["id"]))]
+        store = extract(workspace, pd.concat([gallery, boxes]), manifest, params.features)
+    return StoredPhotos(
+        store, run, tokenizer, params.pretrain.model.title_tokens, params.features.batch
+    )
+
+
+def other_boxes(asked: pd.DataFrame, detected: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Boxes of queries instead of the detector's, as `proposals.parquet` holds them.
+
+    Args:
+        asked: rows of the manifest.
+        detected: the proposals; a photo without true boxes keeps its own.
+        kind: `whole` takes each photo as one box, `true` the annotated ones.
+    """
+    parts = []
+    columns = (asked[name].tolist() for name in ("id", "width", "height", "boxes"))
+    for photo, width, height, known in zip(*columns, strict=True):
+        boxes = [[0, 0, width, height]] if kind == "whole" else known
+        if boxes is None:
+            parts.append(detected[detected["id"] == photo])
+            continue
+        corners = np.asarray([list(box) for box in boxes], np.float32)
+        found = pd.DataFrame(corners, columns=["x0", "y0", "x1", "y1"])
+        parts.append(found.assign(id=photo, score=np.float32(1)))
+    together: pd.DataFrame = pd.concat(parts)[detected.columns.tolist()]
+    return together
+
+
+def rank(
+    stored: StoredPhotos, material: Material, readout: Readout, params: Params
+) -> Mapping[str, list[str]]:
+    """Rank the gallery for every query with a readout's terms, fitted on dev where it says so."""
+    gallery = stored.gallery(material.gallery)
+    weights = {term: float(term in readout.terms) for term in TERMS}
+    merging = None
+    if readout.fitted and not material.dev.empty:
+        asked = stored.queries(material.dev, readout.mode)
+        known = dev_queries(material.dev, asked)
+        scores = term_scores(asked.heads, gallery)
+        weights = fit_weights(known, scores, material.answers, weights, params.export.grid)
+        cosines = _cosines(asked, gallery, weights)
+        merging = fit_merging(known, cosines, material.answers, params.export.spreads)
+    asked = stored.queries(material.queries.frame, readout.mode)
+    cosines = _cosines(asked, gallery, weights)
+    rankings = {}
+    for query, places in zip(material.queries.labels, asked.queries, strict=True):
+        top = np.argsort(-cosines[places], axis=1, kind="stable")[:, :HITS]
+        lists = [[material.answers.ids[item] for item in row] for row in top]
+        found = np.take_along_axis(cosines[places], top, axis=1)
+        rankings[query] = (
+            interleave(lists, DEPTH)
+            if merging is None
+            else merge(lists, list(found), merging, DEPTH)
+        )
+    return rankings
+
+
+def _cosines(
+    asked: Asked, gallery: Mapping[str, NDArray[np.float32]], weights: Mapping[str, float]
+) -> NDArray[np.float32]:
+    vectors = query_vectors(asked.heads, PARTS, weights)
+    return np.asarray(vectors @ join_parts(gallery, PARTS).T, np.float32)
+
+
+def scored(title: str, rankings: Mapping[str, list[str]], queries: Queries) -> pd.DataFrame:
+    """Corrected AP@10 and coverage@10 of every query, as rows of the table `title`."""
+    values = corrected(rankings, queries.labels, queries.gallery, [DEPTH])
+    return pd.DataFrame(
+        {
+            "row": title,
+            "query": values.queries,
+            "ap": values.average_precision[DEPTH],
+            "coverage": values.coverage[DEPTH],
+        }
+    )
+
+
+def _from_arguments(workspace: Workspace, params: Params) -> None:
+    names = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    if len(names) != 1:
+        known = ", ".join(params.ablation.variants)
+        raise UserError(f"give one variant of params.yaml's ablation.variants: {known}")
+    ablation(workspace, params, names[0])
+
+
+if __name__ == "__main__":
+    run_stage(_from_arguments)
