@@ -9,10 +9,12 @@ Choices that differ from the paper, with the reason:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedConfig, PreTrainedModel
 
 
@@ -188,6 +190,7 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
 
     config_class = CaptureConfig
     base_model_prefix = "capture"
+    gradient_checkpointing = False
 
     def __init__(self, config: CaptureConfig) -> None:
         super().__init__(config)
@@ -221,12 +224,18 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
+    def _run(self, block: nn.Module, *states: Tensor) -> Any:
+        # Activations are computed again in the backward pass, which a wide model needs for memory.
+        if self.gradient_checkpointing and self.training:
+            return checkpoint(block, *states, use_reentrant=False)
+        return block(*states)
+
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Text states `[B, T, H]` before fusion, of token ids `[B, T]`."""
         places = torch.arange(input_ids.shape[1], device=input_ids.device)
         x: Tensor = self.dropout(self.text_norm(self.words(input_ids) + self.positions(places)))
         for block in self.text_blocks:
-            x = block(x, attention_mask)
+            x = self._run(block, x, attention_mask)
         return x
 
     def encode_visual(self, visual: Tensor, geometry: Tensor, visual_mask: Tensor) -> Tensor:
@@ -237,7 +246,7 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
         """Visual states `[B, V, H]` before fusion, of projected regions `[B, V, H]`."""
         x: Tensor = self.dropout(self.visual_norm(regions + self.geometry(geometry)))
         for block in self.visual_blocks:
-            x = block(x, visual_mask)
+            x = self._run(block, x, visual_mask)
         return x
 
     def fuse(
@@ -245,10 +254,10 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
     ) -> tuple[Tensor, Tensor]:
         """Fused states of both streams: cross-transformer, then co-transformer."""
         for block in self.cross_blocks:
-            text, visual = block(text, visual, text_mask, visual_mask)
+            text, visual = self._run(block, text, visual, text_mask, visual_mask)
         joined, mask = torch.cat([text, visual], 1), torch.cat([text_mask, visual_mask], 1)
         for block in self.co_blocks:
-            joined = block(joined, mask)
+            joined = self._run(block, joined, mask)
         return joined[:, : text.shape[1]], joined[:, text.shape[1] :]
 
     def text_vector(self, states: Tensor, mask: Tensor) -> Tensor:

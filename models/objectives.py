@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.capture import CaptureConfig, CaptureModel, CaptureOutput
+from models.capture import CaptureConfig, CaptureOutput
+from models.distributed import gathered, process_mean
 
 IGNORED = -100
 
@@ -32,7 +33,8 @@ class PretextHeads(nn.Module):
         """
         chosen = labels != IGNORED
         logits = F.linear(self.word_norm(output.text_states[chosen]), words.weight, self.word_bias)
-        return F.cross_entropy(logits.float(), labels[chosen]) if chosen.any() else logits.sum()
+        total = F.cross_entropy(logits.float(), labels[chosen], reduction="sum")
+        return process_mean(total, chosen.sum())
 
     def masked_region(self, output: CaptureOutput, regions: Tensor, masked: Tensor) -> Tensor:
         """Squared error of the masked regions' features, relative to their mean square.
@@ -44,9 +46,8 @@ class PretextHeads(nn.Module):
         """
         target = regions[masked].float()
         predicted: Tensor = self.region(output.visual_states[masked]).float()
-        if not len(target):
-            return predicted.sum()
-        return F.mse_loss(predicted, target) / target.square().mean().clamp(min=1e-6)
+        total = F.mse_loss(predicted, target, reduction="sum")
+        return process_mean(total, target.square().sum())
 
 
 def mismatched(titles: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -71,34 +72,43 @@ def alignment_loss(logits: Tensor, own: Tensor) -> Tensor:
         own: int64 `[B, T]`, 1 for own words, 0 for others', `IGNORED` elsewhere.
     """
     chosen = (own != IGNORED) & (own == 0).any(dim=1, keepdim=True)
-    if not chosen.any():
-        return logits.sum() * 0
-    return F.binary_cross_entropy_with_logits(logits[chosen], own[chosen].to(logits.dtype))
+    total = F.binary_cross_entropy_with_logits(
+        logits[chosen].float(), own[chosen].float(), reduction="sum"
+    )
+    return process_mean(total, chosen.sum())
 
 
 def contrast(first: Tensor, second: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Symmetric InfoNCE (paper eq. 3) with soft targets.
+    """Symmetric InfoNCE (paper eq. 3) with soft targets, over the rows of all processes.
 
     Args:
-        first, second: unit rows `[B, P]`.
-        targets: rows that sum to 1, `[B, B]`; the identity is the paper's loss.
+        first, second: unit rows `[b, P]`, of this process.
+        targets: rows that sum to 1, `[b, B]`; the identity is the paper's loss.
         temperature: divides the cosines.
     """
     there = retrieve(first, second, targets, temperature)
     return (there + retrieve(second, first, targets, temperature)) / 2
 
 
-def retrieve(query: Tensor, items: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """InfoNCE in one direction: each query `[Q, P]` finds its items among `[B, P]`.
+def retrieve(
+    query: Tensor,
+    items: Tensor,
+    targets: Tensor,
+    temperature: float,
+    asked: Tensor | None = None,
+) -> Tensor:
+    """InfoNCE in one direction: each query `[b, P]` finds its items among all processes' `[B, P]`.
 
     Args:
-        query, items: unit rows.
-        targets: rows that sum to 1, `[Q, B]`.
+        query, items: unit rows of this process.
+        targets: rows that sum to 1, `[b, B]`.
         temperature: divides the cosines.
+        asked: bool `[b]`, which queries count; None: all.
     """
-    if not len(query):
-        return query.sum()
-    return F.cross_entropy(query @ items.T / temperature, targets)
+    logits = query @ gathered(items).T / temperature
+    losses = F.cross_entropy(logits, targets, reduction="none")
+    counted = torch.ones_like(losses) if asked is None else asked.to(losses.dtype)
+    return process_mean((losses * counted).sum(), counted.sum())
 
 
 def title_targets(
@@ -122,12 +132,3 @@ def title_targets(
     similarity = (bags @ bags.T).clamp(0, 1) ** sharpness
     similarity.fill_diagonal_(1.0)
     return similarity / similarity.sum(1, keepdim=True)
-
-
-class CaptureForPretraining(nn.Module):
-    """CAPTURE with the heads of its pretext tasks."""
-
-    def __init__(self, config: CaptureConfig) -> None:
-        super().__init__()
-        self.capture = CaptureModel(config)
-        self.heads = PretextHeads(config)

@@ -31,12 +31,13 @@ from tasks.manifest import read_manifest
 from tasks.metrics import corrected
 from tasks.pairs import Pairs
 from tasks.params import Params, Readout, override
-from tasks.pretrain import tokenizer_of, train
+from tasks.pretrain import tokenizer_of
 from tasks.progress import console
 from tasks.retrieval import Queries, read_queries
 from tasks.splits import is_fitted
 from tasks.stage import run_stage
 from tasks.stored import Arrays, Asked, StoredPhotos, term_scores
+from tasks.training import train
 from tasks.weights import DEPTH, Answers, fit_weights
 from tasks.workspace import Workspace
 

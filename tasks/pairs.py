@@ -3,7 +3,8 @@
 A batch is a function of (seed, step) alone, so a resumed run sees what an uninterrupted one sees.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,8 @@ class Batch:
     """B training pairs.
 
     Attributes:
-        clean: the photos' own titles.
+        clean: the photos' own titles, of all processes' parts.
+        place: which rows of `clean` are of this part.
         masked: the same with words hidden; `labels` `[B, T]` holds them, `IGNORED` elsewhere.
         mixed: for single products a title as a bundle has it, which names others as well and now
             and then not this one; else the photo's own.
@@ -43,6 +45,7 @@ class Batch:
     """
 
     clean: Titles
+    place: slice
     masked: Titles
     labels: Tensor
     mixed: Titles
@@ -53,6 +56,28 @@ class Batch:
     masked_regions: tuple[Tensor, Tensor]
     keep_title: Tensor
     keep_photo: Tensor
+
+    def part(self, number: int, parts: int, device: torch.device) -> "Batch":
+        """An equal share of the pairs, on a process's device; B has to be a multiple of `parts`."""
+        size = len(self.visual) // parts
+        place = slice(number * size, (number + 1) * size)
+
+        def mine(value: Any) -> Any:
+            match value:
+                case Tensor():
+                    return value[place].to(device)
+                case Titles():
+                    return Titles(mine(value.ids), mine(value.mask))
+                case _:
+                    return tuple(mine(item) for item in value)
+
+        shares = {field.name: getattr(self, field.name) for field in fields(self)}
+        clean = Titles(self.clean.ids.to(device), self.clean.mask.to(device))
+        shares = {key: mine(value) for key, value in shares.items() if key not in _WHOLE}
+        return Batch(clean=clean, place=place, **shares)
+
+
+_WHOLE = ("clean", "place")
 
 
 class Pairs:
@@ -105,6 +130,7 @@ class Pairs:
         share = self.params.drop_modality / 2
         return Batch(
             clean=self._padded([self.titles[photo] for photo in chosen]),
+            place=slice(0, len(chosen)),
             masked=self._padded([ids for ids, _ in masked]),
             labels=self._labels([labels for _, labels in masked]),
             mixed=self._padded([ids for ids, _ in mixed]),

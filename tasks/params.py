@@ -284,6 +284,8 @@ class Pretrain(Section):
     drop_modality: float = Field(ge=0, le=1)
     title_sharpness: float = Field(gt=0)
     losses: Losses
+    precision: Literal["no", "bf16", "fp16"]
+    recompute: bool
     checkpoint_steps: int = Field(ge=1)
 
 

@@ -3,39 +3,18 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from detected import write_detected
 from interrupts import kill_when, run_stage
-from PIL import Image
 from safetensors.numpy import load_file
 
 from tasks.digests import digest, folder_files
 
-PROJECT = Path(__file__).parents[2]
-PHOTOS = 150
-
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A workspace that has been validated and detected: photos of coloured noise with titles."""
-    text = (PROJECT / "params.yaml").read_text(encoding="utf-8")
-    (tmp_path / "params.yaml").write_text(text.replace("scale: demo", "scale: tiny", 1))
-    images = tmp_path / "data/catalogue/images"
-    images.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    rows = []
-    for number in range(PHOTOS):
-        pixels = rng.integers(0, 256, (48, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(images / f"{number}.png")
-        rows.append((f"t{number}", f"images/{number}.png", f"serum {number % 7} rose"))
-    manifest = pd.DataFrame(rows, columns=["id", "image", "caption"])
-    constants = {"split": "train", "kind": "single", "boxes": None, "width": 40, "height": 48}
-    manifest = manifest.assign(labels=[[] for _ in rows], **constants)
-    manifest.to_parquet(tmp_path / "data/manifest.parquet", index=False)
-    boxes = {"x0": 2.0, "y0": 3.0, "x1": 38.0, "y1": 45.0, "score": 0.9}
-    proposals = manifest[["id"]].assign(**boxes).astype(dict.fromkeys(boxes, "float32"))
-    proposals.to_parquet(tmp_path / "data/proposals.parquet", index=False)
-    return tmp_path
+    """A workspace that has been validated and detected."""
+    return write_detected(tmp_path)
 
 
 def _digest(folder: Path) -> str:

@@ -1,0 +1,75 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from detected import write_detected
+from interrupts import ENVIRONMENT, run_stage
+
+from models.capture import CaptureConfig, CaptureModel
+from tasks.training import schedule
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with features, and a network that drops nothing: processes draw other noise."""
+    root = write_detected(tmp_path_factory.mktemp("training"))
+    params = root / "params.yaml"
+    params.write_text(params.read_text().replace("dropout: 0.1", "dropout: 0.0", 1))
+    run_stage(root, "features")
+    return root
+
+
+def _losses(root: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((root / "metrics/pretraining.json").read_text())
+    return found
+
+
+def test_two_processes_have_the_losses_of_one(root: Path) -> None:
+    run_stage(root, "pretrain")
+    alone = _losses(root)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    result = subprocess.run(
+        [*command, "--nproc-per-node", "2", "-m", "tasks.pretrain"],
+        cwd=root,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    together = _losses(root)
+    assert together["steps"] == alone["steps"]
+    assert together["losses"] == pytest.approx(alone["losses"], rel=1e-4)
+
+
+def test_recomputed_activations_give_the_same_gradients() -> None:
+    config = CaptureConfig(
+        vocab_size=20, title_tokens=6, regions=4, visual_dimension=8, hidden_size=16,
+        intermediate_size=16, attention_heads=2, text_layers=1, visual_layers=1, cross_layers=1,
+        co_layers=1, projection=8, dropout=0.0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = CaptureModel(config).train()
+    ids, ones = torch.randint(0, 20, (3, 6)), torch.ones(3, 6, dtype=torch.long)
+    visual, places = torch.rand(3, 4, 8), torch.rand(3, 4, 5)
+    gradients = []
+    for recompute in (False, True):
+        model.gradient_checkpointing = recompute
+        model.zero_grad()
+        model(ids, ones, visual, places, ones[:, :4]).joint[:, 0].sum().backward()
+        gradients.append([x.grad.clone() for x in model.parameters() if x.grad is not None])
+    assert gradients[0]
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(again, plain)
+
+
+def test_the_rate_rises_and_falls() -> None:
+    rates = [schedule(step, 100, 0.1) for step in range(100)]
+    assert max(rates) == rates[9] == rates[10] == 1
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.01
