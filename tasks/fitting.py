@@ -151,7 +151,7 @@ def _fit_known(
     parts = []
     rows = zip(asked.queries, dev["labels"], dev["boxes"], strict=True)
     for places, shown, boxes in rows:
-        true = None if boxes is None else np.asarray(boxes.tolist(), np.float32)
+        true = None if boxes is None else np.asarray(boxes, np.float32)
         named = products(asked.boxes[places], shown, true, iou)
         parts.append(trials(cosines[places], labels, named, asked.seen[places]))
     return fit_known(Trials.joined(parts), false_accepts)
