@@ -258,7 +258,11 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
         joined, mask = torch.cat([text, visual], 1), torch.cat([text_mask, visual_mask], 1)
         for block in self.co_blocks:
             joined = self._run(block, joined, mask)
-        return joined[:, : text.shape[1]], joined[:, text.shape[1] :]
+        text, visual = joined[:, : text.shape[1]], joined[:, text.shape[1] :]
+        if self.config.architecture == "release":
+            # What the masked losses and the joint embedding read alike.
+            return self.joint_projection(text), self.fused_projection(visual)
+        return text, visual
 
     def text_vector(self, states: Tensor, mask: Tensor) -> Tensor:
         """The text head `[B, projection]` of unfused states, unit rows."""
@@ -298,8 +302,7 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
         """The joint embedding `[B, projection]` before it is scaled to length 1."""
         first, second = self.pool(text, text_mask), self.pool(visual, visual_mask)
         if self.config.architecture == "release":
-            product: Tensor = self.joint_projection(first) * self.fused_projection(second)
-            return product
+            return first * second
         joint: Tensor = self.joint_projection(first + second)
         return joint
 

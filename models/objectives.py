@@ -18,6 +18,12 @@ class PretextHeads(nn.Module):
         self.word_norm = nn.LayerNorm(config.hidden_size)
         self.word_bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.match = nn.Linear(config.projection, 2)
+        # The release pools its fused states to another size before it predicts from them.
+        pooled = config.architecture == "release"
+        self.text_states, self.visual_states = (
+            nn.Linear(config.projection, config.hidden_size) if pooled else nn.Identity()
+            for _ in range(2)
+        )
         self.region = nn.Sequential(
             nn.LayerNorm(config.hidden_size),
             nn.Linear(config.hidden_size, config.visual_dimension),
@@ -32,7 +38,11 @@ class PretextHeads(nn.Module):
             labels: int64 `[B, T]`, `IGNORED` where a word was not masked.
         """
         chosen = labels != IGNORED
-        logits = F.linear(self.word_norm(output.text_states[chosen]), words.weight, self.word_bias)
+        logits = F.linear(
+            self.word_norm(self.text_states(output.text_states[chosen])),
+            words.weight,
+            self.word_bias,
+        )
         total = F.cross_entropy(logits.float(), labels[chosen], reduction="sum")
         return process_mean(total, chosen.sum())
 
@@ -45,7 +55,7 @@ class PretextHeads(nn.Module):
             masked: bool `[B, V]`.
         """
         target = regions[masked].float()
-        predicted: Tensor = self.region(output.visual_states[masked]).float()
+        predicted: Tensor = self.region(self.visual_states(output.visual_states[masked])).float()
         total = F.mse_loss(predicted, target, reduction="sum")
         return process_mean(total, target.square().sum())
 
@@ -88,6 +98,20 @@ def contrast(first: Tensor, second: Tensor, targets: Tensor, temperature: float)
     """
     there = retrieve(first, second, targets, temperature)
     return (there + retrieve(second, first, targets, temperature)) / 2
+
+
+def contrast_release(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """InfoNCE as the release has it: the other rows of both kinds are negatives.
+
+    Args:
+        first, second: unit rows `[B, P]` of one process.
+        temperature: divides the cosines.
+    """
+    both = torch.cat([first, second])
+    logits = both @ both.T / temperature
+    itself = torch.eye(len(both), dtype=torch.bool, device=both.device)
+    partner = torch.arange(len(both), device=both.device).roll(len(first))
+    return F.cross_entropy(logits.masked_fill(itself, -torch.inf), partner)
 
 
 def retrieve(

@@ -203,9 +203,13 @@ def _bounds(text: str) -> dict[str, str]:
 def _print_answer(answer: "Answer") -> None:
     for number, instance in enumerate(answer.instances, 1):
         console.print(f"[bold]{number}[/bold]  {_where(instance)}")
+        if instance.words:
+            console.print(Text(f"   of the title: {' '.join(instance.words)}"))
         if not instance.hits:
             console.print("   no product passes the filters\n")
             continue
+        if not instance.in_catalogue:
+            console.print("   not in the catalogue; what comes nearest:")
         table = Table("score", "product", "title", box=None, padding=(0, 2, 0, 0), pad_edge=False)
         for hit in instance.hits:
             table.add_row(f"{hit.score:.3f}", Text(hit.product), Text(hit.caption))
@@ -217,7 +221,8 @@ def _where(instance: "Instance") -> str:
     if instance.box is None:
         return "the title"
     x0, y0, x1, y1 = (round(value) for value in instance.box)
-    return f"box {x0},{y0} to {x1},{y1}, seen with {instance.score:.2f}"
+    known = "" if instance.known is None else f", in the catalogue with {instance.known:.2f}"
+    return f"box {x0},{y0} to {x1},{y1}, seen with {instance.score:.2f}{known}"
 
 
 def _save_picture(

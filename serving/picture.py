@@ -141,7 +141,8 @@ def _card(number: int, instance: Instance, images: Path | None) -> Image.Image:
     # What tells sisters of a line apart, shade or size, often comes last.
     _write(card, (left, 14 if rest else 24), first, 20, _INK, room, best.id)
     _write(card, (left, 39), rest, 20, _INK, room)
-    _write(card, (left, 71), best.caption, 14, _FAINT, room)
+    below = best.caption if instance.in_catalogue else "not in the catalogue; this comes nearest"
+    _write(card, (left, 71), below, 14, _FAINT, room)
     _score_bar(card, (left, 106), best.score, _colour(number), room - 66)
     for place, hit in enumerate(others):
         spot = (_CARD_WIDTH - 24 - (_OTHERS - place) * (_OTHER + 12) + 12, 28)

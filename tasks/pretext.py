@@ -10,6 +10,7 @@ from models.objectives import (
     PretextHeads,
     alignment_loss,
     contrast,
+    contrast_release,
     mismatched,
     retrieve,
     title_targets,
@@ -70,7 +71,9 @@ class CaptureForPretraining(nn.Module):
         losses = {
             "mlm": heads.masked_language(first, capture.words, batch.labels),
             "mrm": heads.masked_region(first, batch.visual, batch.masked_regions[0]),
-            "contrastive": contrast(first.visual_head, first.text_head, targets, tau),
+            "contrastive": contrast_release(first.visual_head, first.text_head, tau)
+            if capture.config.architecture == "release"
+            else contrast(first.visual_head, first.text_head, targets, tau),
         }
         if self.params.losses.matching:
             losses["matching"] = self._matching(text, visual, batch)

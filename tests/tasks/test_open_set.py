@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from serving.bundle import KnownSettings
+from tasks.fitting import fit_known
+from tasks.open_set import Trials, measure, products, trials
+
+LABELS = np.asarray(["soap", "soap", "tea", "jam"])
+
+
+def test_a_proposal_shows_the_product_that_it_overlaps() -> None:
+    boxes = np.asarray([[0, 0, 10, 10], [20, 0, 30, 10]], np.float32)
+    proposals = np.asarray([[21, 0, 30, 10], [0, 0, 10, 9], [12, 0, 18, 10]], np.float32)
+    assert products(proposals, ["soap", "tea"], boxes, 0.5) == ["tea", "soap", None]
+
+
+def test_without_boxes_only_a_photo_of_one_product_tells() -> None:
+    proposals = np.zeros((2, 4), np.float32)
+    assert products(proposals, ["soap"], None, 0.5) == ["soap", None]
+    assert products(proposals, ["soap", "tea"], None, 0.5) == [None, None]
+
+
+def test_every_instance_is_asked_with_and_without_its_product() -> None:
+    cosines = np.asarray([[0.9, 0.7, 0.5, 0.1], [0.1, 0.2, 0.3, 0.4]], np.float32)
+    found = trials(cosines, LABELS, ["soap", None], np.asarray([0.8, 0.9], np.float32))
+    assert found.known.tolist() == [True, False]
+    # The second soap is no other product; without soap, tea leads jam.
+    np.testing.assert_allclose(found.signs, [[0.9, 0.4, 0.8], [0.5, 0.4, 0.8]], rtol=1e-6)
+
+
+def test_a_product_that_the_gallery_lacks_anyway_tells_nothing() -> None:
+    found = trials(np.ones((1, 4), np.float32), LABELS, ["wine"], np.ones(1, np.float32))
+    assert len(found.known) == 0
+
+
+def _separable(count: int, overlap: float) -> Trials:
+    rng = np.random.default_rng(3)
+    known = np.arange(count) % 2 == 0
+    score = np.where(known, 0.8, 0.4) + rng.normal(0, overlap, count)
+    return Trials(np.stack([score, score / 2, np.full(count, 0.9)], axis=1), known)
+
+
+def test_the_threshold_keeps_the_wanted_rate_of_false_accepts() -> None:
+    fitted = fit_known(_separable(400, 0.2), false_accepts=0.1)
+    assert fitted is not None
+    found = measure(_separable(400, 0.2), KnownSettings(**fitted), bins=10)
+    assert found["false_accepts"] == pytest.approx(0.1, abs=0.006)
+    assert 0.85 < found["auroc"] < 1
+    assert sum(row["trials"] for row in found["reliability"]) == 400
+    for row in found["reliability"]:
+        if row["trials"] >= 40:
+            assert row["known"] == pytest.approx(row["probability"], abs=0.15)
+
+
+def test_one_kind_of_trials_calibrates_nothing() -> None:
+    found = _separable(10, 0.1)
+    assert fit_known(Trials(found.signs[found.known], found.known[found.known]), 0.1) is None
