@@ -14,8 +14,8 @@ from pathlib import Path
 from flows.dvc_output import Output
 from flows.processes import follow, process_group
 from serving.errors import UserError
+from tasks import OFF
 from tasks.params import Orchestrate
-from tasks.stage import OFF
 
 
 class DvcError(Exception):

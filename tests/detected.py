@@ -30,3 +30,16 @@ def write_detected(root: Path) -> Path:
     proposals = manifest[["id"]].assign(**boxes).astype(dict.fromkeys(boxes, "float32"))
     proposals.to_parquet(root / "data/proposals.parquet", index=False)
     return root
+
+
+def add_queries(root: Path) -> None:
+    """Turn the last photos into a gallery of ten products, and into dev and test queries."""
+    path = root / "data/manifest.parquet"
+    manifest = pd.read_parquet(path)
+    splits = ["train"] * (PHOTOS - 60) + ["gallery"] * 20 + ["dev"] * 20 + ["test"] * 20
+    numbers = range(PHOTOS)
+    labels = [
+        [] if split == "train" else [f"p{n % 10}"] for n, split in zip(numbers, splits, strict=True)
+    ]
+    boxes = [[[1, 1, 30, 40]] if split == "test" else None for split in splits]
+    manifest.assign(split=splits, labels=labels, boxes=boxes).to_parquet(path, index=False)

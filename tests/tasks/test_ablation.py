@@ -1,0 +1,110 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from detected import add_queries, write_detected
+from interrupts import run_stage
+
+from serving.errors import UserError
+from tasks.ablation import ablation, other_boxes
+from tasks.ablation_table import ablation_table, compare
+from tasks.params import Params, Readout, Variant, load_params, override
+from tasks.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Features of photos with a gallery, dev and test queries."""
+    root = write_detected(tmp_path_factory.mktemp("ablation"))
+    add_queries(root)
+    run_stage(root, "features")
+    return Workspace(root)
+
+
+@pytest.fixture(scope="module")
+def params(workspace: Workspace) -> Params:
+    """Two variants."""
+    params = load_params(workspace.root / "params.yaml")
+    rows = {
+        "CAPTURE": Readout(),
+        "true boxes": Readout(boxes="true"),
+        "whole photo": Readout(boxes="whole"),
+        "photo only": Readout(mode="photo", terms=("raw", "visual"), fitted=False),
+    }
+    release = params.ablation.variants["reference"].pretrain["losses"]
+    model = {"architecture": "release", "co_layers": 1}
+    variants = {
+        "capture": Variant(rows=rows),
+        "reference": Variant(
+            pretrain={"model": model, "losses": release},
+            rows={"reference": Readout(terms=("visual", "text", "joint"), fitted=False)},
+        ),
+    }
+    return params.model_copy(
+        update={"ablation": params.ablation.model_copy(update={"variants": variants})}
+    )
+
+
+def test_the_table_holds_every_row_and_the_baselines(workspace: Workspace, params: Params) -> None:
+    for name in params.ablation.variants:
+        ablation(workspace, params, name)
+    ablation_table(workspace, params)
+    table = json.loads((workspace.ablation_report / "table.json").read_text())
+    rows = {row["row"]: row for row in table["rows"]}
+    assert {"CAPTURE", "true boxes", "reference", "title only (BM25)", "late fusion"} <= set(rows)
+    for row in rows.values():
+        assert row["mAP"]["low"] <= row["mAP"]["mean"] <= row["mAP"]["high"]
+    assert rows["CAPTURE"]["mAP of CAPTURE less it"]["mean"] == 0
+    text = (workspace.ablation_report / "table.md").read_text()
+    assert all(f"| {name} |" in text for name in rows)
+
+
+def test_an_unknown_variant_is_named(workspace: Workspace, params: Params) -> None:
+    with pytest.raises(UserError, match=r"variant clap: .*capture, reference"):
+        ablation(workspace, params, "clap")
+
+
+def test_a_missing_variant_says_what_to_do(
+    tmp_path: Path, workspace: Workspace, params: Params
+) -> None:
+    class Elsewhere(Workspace):
+        ablation = tmp_path
+
+    with pytest.raises(UserError, match=r"capture\.parquet: missing; run `dvc repro ablation"):
+        ablation_table(Elsewhere(workspace.root), params)
+
+
+def test_differences_are_paired() -> None:
+    ours, theirs = np.asarray([0.9, 0.1, 0.5]), np.asarray([0.8, 0.0, 0.4])
+    parts = [
+        pd.DataFrame({"row": row, "query": list("abc"), "ap": values, "coverage": values})
+        for row, values in (("CAPTURE", ours), ("other", theirs))
+    ]
+    # The other row's queries come in another order.
+    parts[1] = parts[1].iloc[::-1]
+    other = compare(pd.concat(parts), 200, 0)[1]
+    less = other["mAP of CAPTURE less it"]
+    assert isinstance(less, dict)
+    assert [less[key] for key in ("low", "mean", "high")] == pytest.approx([0.1] * 3)
+
+
+def test_a_photo_without_true_boxes_keeps_the_detectors() -> None:
+    corners = {"x0": 1.0, "y0": 1.0, "x1": 5.0, "y1": 5.0}
+    detected = pd.DataFrame(
+        [{"id": "a", **corners, "score": 0.5}, {"id": "b", **corners, "score": 0.4}]
+    )
+    asked = pd.DataFrame(
+        {"id": ["a", "b"], "width": 9, "height": 8, "boxes": [[[2, 2, 4, 4], [5, 5, 8, 8]], None]}
+    )
+    true = other_boxes(asked, detected, "true")
+    assert true["id"].tolist() == ["a", "a", "b"]
+    assert true["x1"].tolist() == [4, 8, 5]
+    whole = other_boxes(asked, detected, "whole")
+    assert whole[["x0", "y0", "x1", "y1"]].to_numpy().tolist() == [[0, 0, 9, 8]] * 2
+
+
+def test_a_misspelt_key_of_a_variant_is_named(params: Params) -> None:
+    with pytest.raises(UserError, match=r"ablation: pretrain\.losses\.mlmm: unknown key"):
+        override(params, {"losses": {"mlmm": 1}})
