@@ -38,6 +38,7 @@ from tasks.splits import is_fitted
 from tasks.stage import run_stage
 from tasks.stored import Arrays, Asked, StoredPhotos, term_scores
 from tasks.training import train
+from tasks.unseen import naming_unseen
 from tasks.weights import DEPTH, Answers, fit_weights
 from tasks.workspace import Workspace
 
@@ -83,7 +84,10 @@ def ablation(workspace: Workspace, params: Params, name: str) -> None:
     variant = variants[name]
     changed = override(params, variant.pretrain)
     material = Material.read(workspace, params)
-    network, tokenizer, facts = _trained(workspace, material.manifest, changed, name)
+    manifest = material.manifest
+    if variant.seen_only:
+        manifest = manifest[~naming_unseen(manifest, params.ablation.unseen)]
+    network, tokenizer, facts = _trained(workspace, manifest, changed, name)
     tables = []
     for title, readout in variant.rows.items():
         stored = _stored(workspace, material, readout, network, tokenizer, changed)

@@ -19,6 +19,7 @@ from tasks.metrics import bootstrap
 from tasks.params import Params
 from tasks.progress import console, track
 from tasks.stage import run_stage
+from tasks.unseen import is_unseen
 from tasks.weights import DEPTH
 from tasks.workspace import Workspace
 
@@ -46,12 +47,26 @@ def ablation_table(workspace: Workspace, params: Params) -> None:
         if not path.exists():
             raise UserError(f"{path}: missing; run `dvc repro ablation/dvc.yaml`")
         parts.append(pd.read_parquet(path))
-    rows = compare(pd.concat(parts), params.evaluate.resamples, params.seed)
-    title = f"{len(material.queries.labels)} queries of split {material.queries.split}"
+    table, labels = pd.concat(parts), material.queries.labels
+    unseen = {
+        query
+        for query, shown in labels.items()
+        if any(is_unseen(label, params.ablation.unseen) for label in shown)
+    }
+    tables = {f"{len(labels)} queries of split {material.queries.split}": table}
+    if unseen:
+        title = f"the {len(unseen)} with a product that zero-shot rows never trained on"
+        tables[title] = table[table["query"].isin(unseen)]
+    compared = {
+        title: compare(part, params.evaluate.resamples, params.seed)
+        for title, part in tables.items()
+    }
     with atomic_folder(workspace.ablation_report) as folder:
-        write_json(folder / "table.json", {"queries": title, "rows": rows})
-        (folder / "table.md").write_text(markdown(rows, title), encoding="utf-8")
-    _print(rows, title)
+        write_json(folder / "table.json", compared)
+        text = "\n".join(markdown(rows, title) for title, rows in compared.items())
+        (folder / "table.md").write_text(text, encoding="utf-8")
+    for title, rows in compared.items():
+        _print(rows, title)
     console.print(f"  → {workspace.ablation_report}")
 
 

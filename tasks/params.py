@@ -349,12 +349,15 @@ class Variant(Section):
     """A network of the ablation: what differs from `pretrain`, and its rows."""
 
     pretrain: dict[str, Any] = {}
+    seen_only: bool = False
+    """Whether training keeps out the products of `Ablation.unseen`."""
     rows: dict[str, Readout]
 
 
 class Ablation(Section):
     """What the model is compared with, and what it is made of."""
 
+    unseen: float = Field(ge=0, lt=1)
     variants: dict[str, Variant]
 
 

@@ -11,6 +11,7 @@ from serving.errors import UserError
 from tasks.ablation import ablation, other_boxes
 from tasks.ablation_table import ablation_table, compare
 from tasks.params import Params, Readout, Variant, load_params, override
+from tasks.unseen import is_unseen, naming_unseen
 from tasks.workspace import Workspace
 
 
@@ -52,7 +53,7 @@ def test_the_table_holds_every_row_and_the_baselines(workspace: Workspace, param
         ablation(workspace, params, name)
     ablation_table(workspace, params)
     table = json.loads((workspace.ablation_report / "table.json").read_text())
-    rows = {row["row"]: row for row in table["rows"]}
+    rows = {row["row"]: row for row in table["20 queries of split test"]}
     assert {"CAPTURE", "true boxes", "reference", "title only (BM25)", "late fusion"} <= set(rows)
     for row in rows.values():
         assert row["mAP"]["low"] <= row["mAP"]["mean"] <= row["mAP"]["high"]
@@ -108,3 +109,25 @@ def test_a_photo_without_true_boxes_keeps_the_detectors() -> None:
 def test_a_misspelt_key_of_a_variant_is_named(params: Params) -> None:
     with pytest.raises(UserError, match=r"ablation: pretrain\.losses\.mlmm: unknown key"):
         override(params, {"losses": {"mlmm": 1}})
+
+
+def test_a_row_that_names_a_product_kept_out_is_not_trained_on() -> None:
+    labels = [f"product {number}" for number in range(40)]
+    out = [label for label in labels if is_unseen(label, 0.5)]
+    assert 8 < len(out) < 32
+    kept = next(label for label in labels if label not in out)
+    titles = [
+        "Arla sour cream",
+        "Zucchini class one",
+        "SOUR CREAM by Arla free shipping",
+        "Zucchini",
+    ]
+    manifest = pd.DataFrame(
+        {
+            "split": ["gallery", "gallery", "train", "train"],
+            "caption": titles,
+            "labels": [[out[0]], [kept], [], []],
+        }
+    )
+    assert naming_unseen(manifest, 0.5).tolist() == [False, False, True, False]
+    assert not naming_unseen(manifest, 0.0).any()
