@@ -65,9 +65,9 @@ class EagerPretraining(CaptureForPretraining):
         self.heads.masked_language = self._words  # type: ignore[method-assign]  # the point
         self.heads.masked_region = self._regions  # type: ignore[method-assign]  # the point
 
-    def _words(self, output: CaptureOutput, words: nn.Embedding, labels: Tensor) -> Tensor:
+    def _words(self, output: CaptureOutput, words: Tensor, labels: Tensor) -> Tensor:
         states = self.heads.word_norm(self.heads.text_states(output.text_states))
-        logits = F.linear(states, words.weight, self.heads.word_bias)
+        logits = F.linear(states, words, self.heads.word_bias)
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
     def _regions(self, output: CaptureOutput, regions: Tensor, masked: Tensor) -> Tensor:

@@ -15,14 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 
 class CaptureConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers ships no types
     """Sizes of the four transformers; the defaults are the paper's release.
 
     `architecture` is `unbundle`, or `release` for the published code's post-norm blocks, ReLU
-    pooling of first tokens and product of the fused streams (docs/capture.md).
+    pooling of first tokens and product of the fused streams (docs/capture.md). `text_encoder` is
+    the configuration of a Hugging Face encoder below the text layers, None for word embeddings.
     """
 
     model_type = "unbundle-capture"
@@ -43,6 +44,7 @@ class CaptureConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers shi
         projection: int = 768,
         dropout: float = 0.1,
         architecture: str = "unbundle",
+        text_encoder: dict[str, Any] | None = None,
         **kwargs: object,
     ) -> None:
         self.vocab_size = vocab_size
@@ -59,6 +61,7 @@ class CaptureConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers shi
         self.projection = projection
         self.dropout = dropout
         self.architecture = architecture
+        self.text_encoder = text_encoder
         super().__init__(**kwargs)
 
 
@@ -195,8 +198,14 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
     def __init__(self, config: CaptureConfig) -> None:
         super().__init__(config)
         size = config.hidden_size
-        self.words = nn.Embedding(config.vocab_size, size)
-        self.positions = nn.Embedding(config.title_tokens, size)
+        if config.text_encoder is None:
+            self.words = nn.Embedding(config.vocab_size, size)
+            self.positions = nn.Embedding(config.title_tokens, size)
+        else:
+            facts = AutoConfig.for_model(**config.text_encoder)
+            # Eager attention gives numbers, not NaN, for a title that is all padding.
+            self.encoder = AutoModel.from_config(facts, attn_implementation="eager")
+            self.encoded = nn.Linear(facts.hidden_size, size)
         self.text_norm = nn.LayerNorm(size)
         self.regions = nn.Sequential(
             nn.LayerNorm(config.visual_dimension), nn.Linear(config.visual_dimension, size)
@@ -224,6 +233,14 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
+    @property
+    def word_vectors(self) -> Tensor:
+        """Embeddings of the vocabulary `[vocab_size, size]`, which predict masked words as well."""
+        if self.config.text_encoder is None:
+            return self.words.weight
+        vectors: Tensor = self.encoder.get_input_embeddings().weight
+        return vectors
+
     def _run(self, block: nn.Module, *states: Tensor) -> Any:
         # Activations are computed again in the backward pass, which a wide model needs for memory.
         if self.gradient_checkpointing and self.training:
@@ -232,8 +249,13 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Text states `[B, T, H]` before fusion, of token ids `[B, T]`."""
-        places = torch.arange(input_ids.shape[1], device=input_ids.device)
-        x: Tensor = self.dropout(self.text_norm(self.words(input_ids) + self.positions(places)))
+        if self.config.text_encoder is None:
+            places = torch.arange(input_ids.shape[1], device=input_ids.device)
+            embedded = self.words(input_ids) + self.positions(places)
+        else:
+            states = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
+            embedded = self.encoded(states.last_hidden_state)
+        x: Tensor = self.dropout(self.text_norm(embedded))
         for block in self.text_blocks:
             x = self._run(block, x, attention_mask)
         return x

@@ -16,6 +16,12 @@ class PretextHeads(nn.Module):
     def __init__(self, config: CaptureConfig) -> None:
         super().__init__()
         self.word_norm = nn.LayerNorm(config.hidden_size)
+        encoder = config.text_encoder
+        self.word_space = (
+            nn.Identity()
+            if encoder is None
+            else nn.Linear(config.hidden_size, encoder["hidden_size"])
+        )
         self.word_bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.match = nn.Linear(config.projection, 2)
         # The release pools its fused states to another size before it predicts from them.
@@ -29,20 +35,17 @@ class PretextHeads(nn.Module):
             nn.Linear(config.hidden_size, config.visual_dimension),
         )
 
-    def masked_language(self, output: CaptureOutput, words: nn.Embedding, labels: Tensor) -> Tensor:
+    def masked_language(self, output: CaptureOutput, words: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of the masked words; decoder weights are tied to the embeddings.
 
         Args:
             output: a pass over masked titles.
-            words: the model's word embeddings.
+            words: the model's `word_vectors`.
             labels: int64 `[B, T]`, `IGNORED` where a word was not masked.
         """
         chosen = labels != IGNORED
-        logits = F.linear(
-            self.word_norm(self.text_states(output.text_states[chosen])),
-            words.weight,
-            self.word_bias,
-        )
+        states = self.word_norm(self.text_states(output.text_states[chosen]))
+        logits = F.linear(self.word_space(states), words, self.word_bias)
         total = F.cross_entropy(logits.float(), labels[chosen], reduction="sum")
         return process_mean(total, chosen.sum())
 

@@ -54,6 +54,21 @@ def load_vocabulary(path: Path) -> Tokenizer:
     return _with_specials(_bert(WordPiece(vocabulary, unk_token=UNKNOWN)))
 
 
+def encoder_tokenizer(name: str | Path) -> Tokenizer:
+    """The tokenizer of a Hugging Face text encoder, by local path or hub name.
+
+    Raises:
+        ValueError: it lacks one of BERT's special pieces, which the pretext tasks use.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: Tokenizer = AutoTokenizer.from_pretrained(name).backend_tokenizer
+    missing = [piece for piece in SPECIAL if tokenizer.token_to_id(piece) is None]
+    if missing:
+        raise ValueError(f"its tokenizer lacks {', '.join(missing)}; give an encoder like BERT")
+    return tokenizer
+
+
 def _bert(model: WordPiece) -> Tokenizer:
     tokenizer = Tokenizer(model)
     # It also puts spaces around Chinese characters, so no word segmentation is needed.

@@ -7,7 +7,6 @@ OFF = {
     "GX_ANALYTICS_ENABLED": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_OFFLINE": "1",
     "DO_NOT_TRACK": "1",
 }
 """Telemetry, network look-ups and progress bars of the packages that stages import."""

@@ -268,6 +268,7 @@ class Losses(Section):
 class Pretrain(Section):
     """CAPTURE, its schedule and its pretext tasks."""
 
+    text_encoder: str | None
     vocabulary: Path | None
     vocab_size: int = Field(ge=100)
     model: CaptureSizes

@@ -69,7 +69,7 @@ class CaptureForPretraining(nn.Module):
         first = capture.heads(text, visual, batch.masked.mask, batch.visual_mask)
         tau = self.params.temperature
         losses = {
-            "mlm": heads.masked_language(first, capture.words, batch.labels),
+            "mlm": heads.masked_language(first, capture.word_vectors, batch.labels),
             "mrm": heads.masked_region(first, batch.visual, batch.masked_regions[0]),
             "contrastive": contrast_release(first.visual_head, first.text_head, tau)
             if capture.config.architecture == "release"

@@ -16,7 +16,16 @@ from pathlib import Path
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from models.tokenizer import CLS, MASK, PAD, SEP, UNKNOWN, load_vocabulary, train_tokenizer
+from models.tokenizer import (
+    CLS,
+    MASK,
+    PAD,
+    SEP,
+    UNKNOWN,
+    encoder_tokenizer,
+    load_vocabulary,
+    train_tokenizer,
+)
 from serving.atomic import atomic_folder, write_json
 from serving.errors import UserError
 from tasks.digests import digest
@@ -61,11 +70,19 @@ def _leave(workspace: Workspace, run: Run, tokenizer: Tokenizer, params: Params)
 
 
 def tokenizer_of(params: Pretrain, titles: list[str]) -> Tokenizer:
-    """The tokenizer of `pretrain.vocabulary`, or one trained on the titles.
+    """The tokenizer of `pretrain.text_encoder` or `.vocabulary`, or one trained on the titles.
 
     Raises:
-        UserError: there is no such vocabulary.
+        UserError: there is no such encoder or vocabulary, or its pieces are not BERT's.
     """
+    if params.text_encoder is not None:
+        try:
+            return encoder_tokenizer(params.text_encoder)
+        except (OSError, ValueError) as error:
+            problem = str(error).splitlines()[0]
+            raise UserError(
+                f"params.yaml: pretrain.text_encoder: {params.text_encoder}: {problem}"
+            ) from None
     if params.vocabulary is None:
         return train_tokenizer(titles, params.vocab_size)
     if not params.vocabulary.is_file():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from transformers import AutoModel
 
 from models.capture import CaptureConfig
 from serving.atomic import atomic_file
@@ -37,13 +38,19 @@ class Run:
     def start(cls, pairs: Pairs, params: Params) -> "Run":
         """A network with random weights and its optimizer."""
         settings = params.pretrain
+        encoder = None
+        if settings.text_encoder is not None:
+            encoder = AutoModel.from_pretrained(settings.text_encoder)
         torch.manual_seed(params.seed)
         config = CaptureConfig(
+            text_encoder=None if encoder is None else encoder.config.to_dict(),
             vocab_size=pairs.tokenizer.get_vocab_size(),
             visual_dimension=pairs.store.dimension,
             **settings.model.model_dump(),
         )
         network = CaptureForPretraining(config, settings, pairs.idf())
+        if encoder is not None:
+            network.capture.encoder.load_state_dict(encoder.state_dict())
         network.capture.gradient_checkpointing = settings.recompute
         matrices = [weight for weight in network.parameters() if weight.dim() > 1]
         others = [weight for weight in network.parameters() if weight.dim() <= 1]

@@ -68,7 +68,7 @@ def test_photos_without_titles_match_only_themselves() -> None:
 
 def test_only_masked_words_and_regions_are_scored() -> None:
     output = _states()
-    words = torch.nn.Embedding(7, 6)
+    words = torch.rand(7, 6)
     labels = torch.full((2, 3), IGNORED)
     labels[0, 1] = 4
     loss = HEADS.masked_language(output, words, labels)
@@ -84,5 +84,5 @@ def test_only_masked_words_and_regions_are_scored() -> None:
 def test_a_batch_in_which_nothing_is_masked_costs_nothing() -> None:
     output = _states()
     labels = torch.full((2, 3), IGNORED)
-    assert HEADS.masked_language(output, torch.nn.Embedding(7, 6), labels) == 0
+    assert HEADS.masked_language(output, torch.rand(7, 6), labels) == 0
     assert HEADS.masked_region(output, torch.rand(2, 3, 4), torch.zeros(2, 3).bool()) == 0

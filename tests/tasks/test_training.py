@@ -4,12 +4,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from detected import write_detected
 from interrupts import ENVIRONMENT, run_stage
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from models.capture import CaptureConfig, CaptureModel
+from models.onnx_export import export_capture
+from models.tokenizer import train_tokenizer
+from serving.errors import UserError
+from tasks.params import load_params
+from tasks.pretrain import tokenizer_of
 from tasks.training import schedule
 
 
@@ -44,6 +51,46 @@ def test_two_processes_have_the_losses_of_one(root: Path) -> None:
     together = _losses(root)
     assert together["steps"] == alone["steps"]
     assert together["losses"] == pytest.approx(alone["losses"], rel=1e-4)
+
+
+def test_a_text_encoder_by_path_is_trained_saved_and_exported(root: Path, tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(["serum rose"], 100)
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes |= {"vocab_size": tokenizer.get_vocab_size(), "intermediate_size": 32}
+    encoder = BertModel(BertConfig(**sizes))
+    folder = tmp_path / "encoder"
+    encoder.save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    text = (root / "params.yaml").read_text()
+    changed = text.replace("text_encoder: null", f"text_encoder: {folder}", 1)
+    assert changed != text
+    (tmp_path / "params.yaml").write_text(changed)
+    (tmp_path / "data").symlink_to(root / "data")
+    run_stage(tmp_path, "pretrain")
+    capture = CaptureModel.from_pretrained(tmp_path / "artifacts/capture").eval()
+    before, after = encoder.state_dict(), capture.encoder.state_dict()
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    export_capture(capture, tmp_path / "capture.onnx")
+    ids, words = torch.tensor([[2, 9, 3, 0]]), torch.tensor([[1, 1, 1, 0]])
+    visual, places = torch.rand(1, 2, 1280), torch.rand(1, 2, 5)
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": words,
+        "visual": visual,
+        "geometry": places,
+        "visual_mask": torch.ones(1, 2, dtype=torch.long),
+    }
+    session = onnxruntime.InferenceSession(tmp_path / "capture.onnx")
+    found = session.run(["text_head"], {name: value.numpy() for name, value in inputs.items()})
+    torch.testing.assert_close(torch.from_numpy(found[0]), capture(**inputs).text_head)
+
+
+def test_a_text_encoder_that_is_not_there_is_named(root: Path, tmp_path: Path) -> None:
+    params = load_params(root / "params.yaml").pretrain
+    missing = params.model_copy(update={"text_encoder": str(tmp_path / "none")})
+    with pytest.raises(UserError, match=r"pretrain\.text_encoder: .*none"):
+        tokenizer_of(missing, ["rose"])
 
 
 def test_recomputed_activations_give_the_same_gradients() -> None:
