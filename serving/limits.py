@@ -5,6 +5,9 @@ from dataclasses import dataclass
 MOST_BOXES = 64
 """Boxes that a caller may give for one photo."""
 
+USUAL_K = 10
+"""Products of an answer where the caller does not say."""
+
 
 @dataclass(frozen=True)
 class Limits:

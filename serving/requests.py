@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from serving.filters import Condition
-from serving.limits import Limits
+from serving.limits import USUAL_K, Limits
 from serving.problems import Fault, Kind, ProblemError, invalid
 
 JSON = "application/json"
@@ -66,7 +66,7 @@ class Query(BaseModel):
         default={},
         description="By catalogue column: a value, a list of values, or min and max (inclusive).",
     )
-    k: int = Field(default=10, ge=1, description="Products per box.")
+    k: int = Field(default=USUAL_K, ge=1, description="Products per box.")
 
 
 async def read_query(request: Request, limits: Limits) -> Callable[[], Query]:
@@ -170,6 +170,8 @@ def _checked(limits: Limits, read: Callable[[], Query]) -> Query:
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         raise invalid(details) from None
+    if "k" not in query.model_fields_set:
+        query = query.model_copy(update={"k": min(query.k, limits.k)})
     for name, found, most in (
         ("k", query.k, limits.k),
         ("boxes", len(query.boxes or ()), limits.boxes),

@@ -94,7 +94,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        reason = error.strerror or error
+        reason = (error.strerror or str(error)).partition(" (")[0]
         raise UserError(f"{host}:{port}: {reason}; give another --host or --port") from None
 
 

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from serving.gallery import Hit
 from serving.imaging import open_upload
-from serving.limits import Limits
+from serving.limits import USUAL_K, Limits
 from serving.live import Live, NotReadyError
 from serving.openapi import SEARCH_BODY, described, problems
 from serving.problems import Kind, ProblemError, tell_problems
@@ -129,6 +129,7 @@ class _Desk:
 
 def _add_queries(app: FastAPI, desk: _Desk, telemetry: Telemetry, limits: Limits) -> None:
     wanted = Annotated[int, Parameter(ge=1, le=limits.k, description="Products.")]
+    usual = min(USUAL_K, limits.k)
 
     @app.post("/search", openapi_extra=SEARCH_BODY, responses=problems(400, 408, 413, 415, 422))
     async def search(request: Request) -> Answer:
@@ -148,7 +149,7 @@ def _add_queries(app: FastAPI, desk: _Desk, telemetry: Telemetry, limits: Limits
         return await desk.answer(request, _at_once(lambda: _product(desk.live, identifier)))
 
     @app.get("/products/{identifier}/similar", responses=problems(404, 422))
-    async def similar(request: Request, identifier: Identifier, k: wanted = 10) -> Similar:
+    async def similar(request: Request, identifier: Identifier, k: wanted = usual) -> Similar:
         """The other products nearest to a photo of the catalogue, by its stored vector."""
         return await desk.answer(request, _at_once(lambda: _similar(desk.live, identifier, k)))
 

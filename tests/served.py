@@ -71,3 +71,25 @@ def service(bundles: Path, uri: Path, limits: Limits) -> Iterator[Service]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+class Upload:
+    """A request whose body does not come; it has its place once the service asks for the body."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.sendall(
+            b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 17\r\nExpect: 100-continue\r\n\r\n"
+        )
+        self.file = self._socket.makefile("rb")
+        assert self.file.readline() == b"HTTP/1.1 100 Continue\r\n"
+        self.file.readline()
+
+    def send(self) -> int:
+        self._socket.sendall(b'{"caption":"red"}')
+        return int(self.file.readline().split()[1])
+
+    def close(self) -> None:
+        self.file.close()
+        self._socket.close()

@@ -1,9 +1,9 @@
 import base64
 import io
 import json
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -13,7 +13,7 @@ from bundles import scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from served import Service, service
+from served import Service, Upload, service
 
 from serving import ProductSearch
 from serving.imaging import Photo
@@ -255,32 +255,13 @@ def test_what_is_not_there_is_a_problem(
     assert (response.status_code, problem["type"]) == (status, kind)
 
 
-class Upload:
-    """A request whose body does not come; it has its place once the service asks for the body."""
-
-    def __init__(self, running: Service) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", running.port))
-        self._socket.sendall(
-            b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            b"Content-Length: 17\r\nExpect: 100-continue\r\n\r\n"
-        )
-        self.file = self._socket.makefile("rb")
-        assert self.file.readline() == b"HTTP/1.1 100 Continue\r\n"
-        self.file.readline()
-
-    def send(self) -> int:
-        self._socket.sendall(b'{"caption":"red"}')
-        return int(self.file.readline().split()[1])
-
-    def close(self) -> None:
-        self.file.close()
-        self._socket.close()
-
-
 def test_a_full_queue_refuses_and_asks_to_come_again(served: Workspace) -> None:
     limits = Limits(workers=1, queue=1, retry_after=7, poll=60)
-    with service(served.bundles, served.milvus, limits) as running:
-        first, second = Upload(running), Upload(running)
+    with (
+        service(served.bundles, served.milvus, limits) as running,
+        closing(Upload(running.port)) as first,
+        closing(Upload(running.port)) as second,
+    ):
         assert figures(running.client)["unbundle_places_taken"] == 2
         for request in ({"json": {"caption": "red"}}, {"content": b"x" * 1_000_000}):
             response = running.client.post("/search", **request)
@@ -291,8 +272,6 @@ def test_a_full_queue_refuses_and_asks_to_come_again(served: Workspace) -> None:
         assert first.send() == 200
         assert running.client.post("/search", json={"caption": "red"}).status_code == 200
         assert second.send() == 200
-        for upload in (first, second):
-            upload.close()
 
 
 def test_a_burst_is_answered_or_refused(served: Workspace) -> None:
@@ -311,7 +290,7 @@ def test_a_burst_is_answered_or_refused(served: Workspace) -> None:
 def test_a_client_that_goes_away_gives_its_place_back(served: Workspace) -> None:
     limits = Limits(workers=1, queue=0, poll=60)
     with service(served.bundles, served.milvus, limits) as running:
-        Upload(running).close()
+        Upload(running.port).close()
         while figures(running.client)["unbundle_places_taken"]:
             pass
         assert running.client.post("/search", json={"caption": "red"}).status_code == 200
@@ -322,12 +301,18 @@ def test_slow_uploads_and_slow_answers_end(served: Workspace) -> None:
     limits = Limits(workers=1, queue=1, seconds=0.001, pixels=10**8, poll=60)
     large = np.zeros((3000, 3000, 3), np.uint8)
     with service(served.bundles, served.milvus, limits) as running:
-        upload = Upload(running)
-        assert upload.file.readline().split()[1] == b"408"
-        upload.close()
+        with closing(Upload(running.port)) as upload:
+            assert upload.file.readline().split()[1] == b"408"
         response = running.client.post("/search", json={"photo": text(png(large))})
         kinds = {f"urn:unbundle:problem:{slug}" for slug in ("too-slow", "upload-too-slow")}
         assert problem_of(response)["type"] in kinds
+
+
+def test_the_usual_k_gives_way_to_the_limit(served: Workspace) -> None:
+    with service(served.bundles, served.milvus, Limits(k=2, poll=60)) as running:
+        (instance,) = running.client.post("/search", json={"caption": "red"}).json()["instances"]
+        similar = running.client.get("/products/g3-0/similar").json()
+    assert (len(instance["hits"]), len(similar["hits"])) == (2, 2)
 
 
 def references(node: Any) -> Iterator[str]:
