@@ -1,4 +1,4 @@
-"""The command `unbundle`: ask the index, see its state, go back, find what is wrong."""
+"""The command `unbundle`: ask the index, serve it, see its state, go back, find what is wrong."""
 
 import json
 import sys
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from serving.errors import UserError, told_in_one_line
+from serving.serve import serve
 
 if TYPE_CHECKING:
     from serving.filters import Filters
@@ -118,6 +119,9 @@ def rollback(bundle: BundleFolder = BUNDLES, uri: Uri = None) -> None:
             bundle_of(database.gallery(PREVIOUS), bundle)
         before, now = database.rollback()
     console.print(f"products: {before} → {now}")
+
+
+app.command()(serve)
 
 
 @app.command()

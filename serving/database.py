@@ -105,20 +105,15 @@ class Database:
         # Failures reach callers as exceptions; pymilvus would print their tracebacks besides.
         for name in ("pymilvus", "milvus_lite"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        if is_lite(self.uri):
-            _check_folder(Path(self.uri), create)
-        try:
-            self.client = MilvusClient(
-                uri=self.uri,
-                token=token or os.environ.get("MILVUS_TOKEN", ""),
-                timeout=_CONNECT_TIMEOUT,
-            )
-        except (ConnectionConfigException, MilvusException) as error:
-            raise UserError(_why_not_open(self.uri, error)) from None
-        if is_lite(self.uri):
+        if not is_lite(self.uri):
+            self.client = _connect(self.uri, token)
+            return
+        _check_folder(Path(self.uri), create)
+        # In one step: a close between the two would stop the Lite that was just joined.
+        with _open_folders_lock:
+            self.client = _connect(self.uri, token)
             self._folder = str(Path(self.uri).resolve())
-            with _open_folders_lock:
-                _open_folders[self._folder] += 1
+            _open_folders[self._folder] += 1
 
     def close(self) -> None:
         """Disconnect; the last one of a process on a Milvus Lite folder lets go of it."""
@@ -127,11 +122,10 @@ class Database:
             return
         with _open_folders_lock:
             _open_folders[self._folder] -= 1
-            last = _open_folders[self._folder] <= 0
-        if last:
-            from milvus_lite.server_manager import server_manager_instance
+            if _open_folders[self._folder] <= 0:
+                from milvus_lite.server_manager import server_manager_instance
 
-            server_manager_instance.release_server(self.uri)
+                server_manager_instance.release_server(self.uri)
         self._folder = None
 
     def __enter__(self) -> Self:
@@ -319,6 +313,15 @@ class Database:
         build = {"M": hnsw.m, "efConstruction": hnsw.ef_construction} if kind == "HNSW" else {}
         params.add_index(VECTOR, index_type=kind, metric_type=METRIC, params=build)
         return params
+
+
+def _connect(uri: str, token: str | None) -> MilvusClient:
+    try:
+        return MilvusClient(
+            uri=uri, token=token or os.environ.get("MILVUS_TOKEN", ""), timeout=_CONNECT_TIMEOUT
+        )
+    except (ConnectionConfigException, MilvusException) as error:
+        raise UserError(_why_not_open(uri, error)) from None
 
 
 def _check_folder(folder: Path, create: bool) -> None:

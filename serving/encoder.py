@@ -17,10 +17,8 @@ from serving.bundle import BACKBONE, CAPTURE, DETECTOR, TOKENIZER, Bundle
 from serving.embedding import Vectors, join_parts, modality, query_vectors, unit
 from serving.errors import UserError
 from serving.imaging import Photo, crops, geometry, letterbox, normalise
+from serving.limits import MOST_BOXES
 from serving.proposals import select_proposals
-
-MOST_BOXES = 64
-"""Boxes that a caller may give for one photo."""
 
 Tokens = NDArray[np.float32]
 

@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class UnknownIdError(UserError):
+    """An id that the index does not hold."""
+
+
 @contextmanager
 def told_in_one_line(debug: bool) -> Iterator[None]:
     """Turn a `UserError` of the block into one line on standard error and exit code 1.

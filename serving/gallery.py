@@ -13,7 +13,7 @@ from pymilvus import MilvusClient
 
 from serving.columns import FIXED_FIELDS, TEXT_BYTES, Column, clip, load_columns
 from serving.errors import UserError
-from serving.filters import Filters, compile_filters
+from serving.filters import Filters, compile_filters, literal
 
 Vectors = NDArray[np.float32]
 
@@ -209,6 +209,23 @@ class Gallery:
                     short.append(row)
             open_rows, depth = short, min(depth * _OVERFETCH, MOST_HITS)
         return answers
+
+    def find(self, identifier: str) -> tuple[Hit, Vectors] | None:
+        """One row by its id: as a hit without a score (0), and its vector `[D]`, a unit row."""
+        # What is no id of ours never gets into an expression.
+        if not ID.fullmatch(identifier):
+            return None
+        found = self._client.query(
+            self.name,
+            filter=f"id == {literal(identifier)}",
+            output_fields=[*FIXED_FIELDS, *(column.field for column in self.columns), VECTOR],
+            limit=1,
+            consistency_level="Bounded",
+            timeout=TIMEOUT,
+        )
+        if not found:
+            return None
+        return self._hit(found[0], 0.0), np.asarray(found[0][VECTOR], np.float32)
 
     @cached_property
     def rows(self) -> Rows:

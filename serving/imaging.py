@@ -18,6 +18,10 @@ PADDING = 114 / 255
 """Grey of the letterbox borders, the YOLO family's convention."""
 
 
+UPLOADS = ("JPEG", "PNG", "WEBP")
+"""Formats that a stranger may send: each decoder that Pillow has besides is one more to attack."""
+
+
 def open_photo(source: Path | bytes) -> Photo:
     """Decode an image file or its bytes.
 
@@ -27,7 +31,7 @@ def open_photo(source: Path | bytes) -> Photo:
     name = "the photo" if isinstance(source, bytes) else str(source)
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return _upright(image)
     except FileNotFoundError:
         raise UserError(f"{name}: no such file; give the path of a JPEG, PNG or WebP") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
@@ -36,6 +40,30 @@ def open_photo(source: Path | bytes) -> Photo:
         ) from None
     except Image.DecompressionBombError as error:
         raise UserError(f"{name}: too many pixels ({error}); scale it down") from None
+
+
+def open_upload(content: bytes, most_pixels: int) -> Photo:
+    """Decode the bytes of a stranger's image; its size is read before its pixels.
+
+    Raises:
+        UserError: more pixels than `most_pixels`, or no JPEG, PNG or WebP that can be decoded.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=UPLOADS) as image:
+            if image.width * image.height <= most_pixels:
+                return _upright(image)
+    except Image.DecompressionBombError:
+        pass  # far more than anybody allows
+    except Exception as error:
+        # Whatever a decoder trips over (struct.error, IndexError, zlib.error …), the bytes caused.
+        raise UserError(
+            f"the photo: not a readable image ({type(error).__name__}); give a JPEG, PNG or WebP"
+        ) from error
+    raise UserError(f"the photo: more than {most_pixels:,} pixels; scale it down")
+
+
+def _upright(image: Image.Image) -> Photo:
+    return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def letterbox(photo: Photo, side: int) -> tuple[NDArray[np.float32], float]:

@@ -9,11 +9,12 @@ from typing import Any, Self
 import numpy as np
 
 from serving.bundle import SETTINGS, Bundle
+from serving.columns import clip
 from serving.database import CHAMPION, Database
 from serving.encoder import Encoded, Encoder, Word
-from serving.errors import UserError
+from serving.errors import UnknownIdError, UserError
 from serving.filters import Filters
-from serving.gallery import Gallery, Hit
+from serving.gallery import ID_LENGTH, Gallery, Hit, Vectors
 from serving.imaging import Photo, open_photo
 from serving.known import probability, signs
 from serving.merging import interleave, merge
@@ -147,6 +148,37 @@ class ProductSearch:
             known is None or settings is None or known >= settings.threshold
         )
         return Instance(box, seen, tuple(hits[:k]), known, in_catalogue, words)
+
+    def product(self, identifier: str) -> Hit:
+        """One photo of the catalogue, without a score (0).
+
+        Raises:
+            UnknownIdError: the index holds no such id.
+        """
+        return self._row(identifier)[0]
+
+    def similar(self, identifier: str, k: int = 10) -> tuple[Hit, ...]:
+        """The other products nearest to a photo of the catalogue, by its stored vector.
+
+        Args:
+            identifier: id of the photo.
+            k: products.
+
+        Raises:
+            UnknownIdError: the index holds no such id.
+        """
+        hit, vector = self._row(identifier)
+        # One more than wanted: the product itself is the nearest.
+        (found,) = self.gallery.search_products(vector[None], k + 1)
+        return tuple(other for other in found if other.product != hit.product)[:k]
+
+    def _row(self, identifier: str) -> tuple[Hit, Vectors]:
+        row = self.gallery.find(identifier)
+        if row is None:
+            raise UnknownIdError(
+                f"id {clip(identifier, ID_LENGTH)!r}: no such photo in {self.gallery.name}"
+            )
+        return row
 
     def rank(
         self, photo: str | Path | bytes | Photo | None, caption: str = "", depth: int = 100

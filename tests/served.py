@@ -1,11 +1,22 @@
 """A served world: a gallery of six products in Milvus Lite, promoted, and its bundle."""
 
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+import uvicorn
 from bundles import write_bundle, write_gallery
 from worlds import tiny_params
 
 from serving.database import Database
+from serving.limits import Limits
+from serving.live import Live
+from serving.service import create_app
 from tasks.ingest import Receipt, ingest
 from tasks.workspace import Workspace
 
@@ -21,3 +32,64 @@ def serve(root: Path) -> Workspace:
     with Database(str(workspace.milvus)) as database:
         database.promote(receipt.collection)
     return workspace
+
+
+def candidate(workspace: Workspace) -> Receipt:
+    """Ingest the gallery with another bundle, and keep that among the bundles; not promoted."""
+    write_bundle(workspace.bundle, seed=1)
+    ingest(workspace, tiny_params(workspace.root))
+    receipt = Receipt.read(workspace.receipt)
+    shutil.copytree(workspace.bundle, workspace.bundles / receipt.bundle)
+    return receipt
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running REST service of this process."""
+
+    live: Live
+    client: httpx.Client
+    url: str
+    port: int
+
+
+@contextmanager
+def service(bundles: Path, uri: Path, limits: Limits) -> Iterator[Service]:
+    """Serve on a free port of the loopback; stop gracefully at the end of the block."""
+    live = Live(bundles, str(uri), threads=1, poll=limits.poll)
+    config = uvicorn.Config(create_app(live, limits), log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    # It listens already: a client that comes before the service has started waits.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        url = f"http://127.0.0.1:{port}"
+        try:
+            with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+                yield Service(live, client, url, port)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+class Upload:
+    """A request whose body does not come; it has its place once the service asks for the body."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.sendall(
+            b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 17\r\nExpect: 100-continue\r\n\r\n"
+        )
+        self.file = self._socket.makefile("rb")
+        assert self.file.readline() == b"HTTP/1.1 100 Continue\r\n"
+        self.file.readline()
+
+    def send(self) -> int:
+        self._socket.sendall(b'{"caption":"red"}')
+        return int(self.file.readline().split()[1])
+
+    def close(self) -> None:
+        self.file.close()
+        self._socket.close()

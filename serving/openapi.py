@@ -1,0 +1,79 @@
+"""What the framework cannot know for `/openapi.json`: the two bodies of a query, and problems."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from serving.problems import MEDIA_TYPE, Problem
+from serving.requests import FORM, JSON, Query
+
+_COMPONENT = "#/components/schemas/{model}"
+_ALWAYS = (500, 503, 504)
+
+_PHOTO = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mM8seUOAzbAxIADDE4JANcT"
+    "Amh1/RQTAAAAAElFTkSuQmCC"
+)
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "title": {"caption": "silk serum + lipstick set", "k": 5},
+    "photo": {"photo": _PHOTO, "caption": "silk serum", "boxes": [[0, 0, 8, 8]], "k": 3},
+}
+
+_FORM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "photo": {"type": "string", "contentMediaType": "application/octet-stream"},
+        "caption": {"type": "string"},
+        "boxes": {"type": "string", "description": "JSON, as in the other form."},
+        "filters": {"type": "string", "description": "JSON, as in the other form."},
+        "k": {"type": "integer"},
+    },
+}
+
+SEARCH_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {"$ref": _COMPONENT.format(model="Query")},
+                "examples": {name: {"value": value} for name, value in EXAMPLES.items()},
+            },
+            FORM: {
+                "schema": _FORM_SCHEMA,
+                "example": {"caption": "silk serum", "boxes": "[[0, 0, 8, 8]]", "k": 5},
+            },
+        },
+    }
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The responses of a route that answers errors with these statuses, and with the usual ones."""
+    schema = {"$ref": _COMPONENT.format(model=Problem.__name__)}
+    return {
+        status: {"description": "Problem", "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in sorted({*statuses, *_ALWAYS})
+    }
+
+
+def described(app: FastAPI) -> None:
+    """Add the schemas that `SEARCH_BODY` and `problems` refer to."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+            )
+            _, extra = models_json_schema(
+                [(Query, "validation"), (Problem, "validation")], ref_template=_COMPONENT
+            )
+            schema["components"]["schemas"] |= extra["$defs"]
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,125 @@
+"""The command `unbundle serve`: options, a listening socket, and a stop that loses no query."""
+
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serving.errors import UserError
+from serving.limits import MOST_BOXES, Limits
+
+# FastAPI and its friends are imported by the command: the others start without them.
+
+
+def serve(
+    host: Annotated[str, typer.Option(envvar="UNBUNDLE_HOST")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="UNBUNDLE_PORT", min=0, max=65535, help="0 takes a free one.")
+    ] = 8000,
+    bundle: Annotated[
+        Path,
+        typer.Option(
+            envvar="UNBUNDLE_BUNDLE", help="A folder of bundles by version, or one bundle."
+        ),
+    ] = Path("data/bundles"),
+    uri: Annotated[
+        str | None,
+        typer.Option(help="Milvus: a folder *.db or a URL. Else MILVUS_URI, else data/milvus.db."),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(envvar="UNBUNDLE_WORKERS", min=1, help="Queries that run at once.")
+    ] = Limits.workers,
+    threads: Annotated[
+        int,
+        typer.Option(
+            envvar="UNBUNDLE_THREADS", min=0, help="Of each network; 0 shares the cores out."
+        ),
+    ] = 0,
+    queue: Annotated[
+        int, typer.Option(envvar="UNBUNDLE_QUEUE", min=0, help="Further requests that may wait.")
+    ] = Limits.queue,
+    body_bytes: Annotated[
+        int, typer.Option(envvar="UNBUNDLE_BODY_BYTES", min=1, help="Of one request.")
+    ] = Limits.body_bytes,
+    pixels: Annotated[
+        int, typer.Option(envvar="UNBUNDLE_PIXELS", min=1, help="Of one photo.")
+    ] = Limits.pixels,
+    boxes: Annotated[
+        int, typer.Option(envvar="UNBUNDLE_BOXES", min=1, max=MOST_BOXES, help="Given by a caller.")
+    ] = Limits.boxes,
+    k: Annotated[
+        int, typer.Option("-k", "--k", envvar="UNBUNDLE_K", min=1, help="Products per box.")
+    ] = Limits.k,
+    caption: Annotated[
+        int, typer.Option(envvar="UNBUNDLE_CAPTION", min=1, help="Characters of a title.")
+    ] = Limits.caption,
+    seconds: Annotated[
+        float, typer.Option(envvar="UNBUNDLE_SECONDS", min=0.01, help="For one request.")
+    ] = Limits.seconds,
+    retry_after: Annotated[
+        int,
+        typer.Option(
+            envvar="UNBUNDLE_RETRY_AFTER", min=1, help="Seconds that a refused client waits."
+        ),
+    ] = Limits.retry_after,
+    poll: Annotated[
+        float,
+        typer.Option(
+            envvar="UNBUNDLE_POLL", min=0.1, help="Seconds between two looks at the alias."
+        ),
+    ] = Limits.poll,
+) -> None:
+    """Answer queries over HTTP, and follow every promotion without a restart."""
+    limits = Limits(
+        body_bytes=body_bytes,
+        pixels=pixels,
+        boxes=boxes,
+        k=k,
+        caption=caption,
+        seconds=seconds,
+        workers=workers,
+        queue=queue,
+        retry_after=retry_after,
+        poll=poll,
+    )
+    _run(_listen(host, port), bundle, uri, threads, limits)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        raise UserError(f"{host}:{port}: {reason}; give another --host or --port") from None
+
+
+def _run(
+    listener: socket.socket, bundle: Path, uri: str | None, threads: int, limits: Limits
+) -> None:
+    import uvicorn
+
+    from serving.live import Live
+    from serving.service import create_app
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    share = threads or max(1, (os.cpu_count() or 1) // limits.workers)
+    live = Live(bundle, uri, threads=share, poll=limits.poll)
+    config = uvicorn.Config(
+        create_app(live, limits),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # A query that runs may take its time, and its answer some more.
+        timeout_graceful_shutdown=round(limits.seconds) + 1,
+    )
+    host, port = listener.getsockname()[:2]
+    typer.echo(f"unbundle listens on http://{f'[{host}]' if ':' in host else host}:{port}")
+    # uvicorn stops gracefully, then raises the signal again for whoever handled it before.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    uvicorn.Server(config).run(sockets=[listener])

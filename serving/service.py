@@ -1,0 +1,205 @@
+"""The routes of the REST service."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Annotated, TypeVar
+
+from fastapi import FastAPI, Path, Request, Response
+from fastapi import Query as Parameter
+from starlette.requests import ClientDisconnect
+
+from serving.gallery import Hit
+from serving.imaging import open_upload
+from serving.limits import USUAL_K, Limits
+from serving.live import Live, NotReadyError
+from serving.openapi import SEARCH_BODY, described, problems
+from serving.problems import Kind, ProblemError, tell_problems
+from serving.requests import Query, discard, read_query
+from serving.search import Answer
+from serving.telemetry import MEDIA_TYPE as METRICS
+from serving.telemetry import Measured, Telemetry
+from serving.workers import FullError, Workers
+
+Result = TypeVar("Result")
+Identifier = Annotated[str, Path(description="Id of a photo of the catalogue.")]
+
+
+@dataclass(frozen=True)
+class Product:
+    """One photo of the catalogue."""
+
+    id: str
+    label: str
+    """The product; empty where the catalogue does not say."""
+    caption: str
+    image: str
+    """Path relative to the catalogue's folder."""
+    fields: dict[str, str | float]
+    """Cells of the catalogue's own columns by column name."""
+
+
+@dataclass(frozen=True)
+class Similar:
+    """The products nearest to one, best first, and what they were found with."""
+
+    hits: tuple[Hit, ...]
+    collection: str
+    bundle: str
+
+
+def create_app(live: Live, limits: Limits) -> FastAPI:
+    """The service around a champion, which it opens when it starts and closes when it stops."""
+    workers = Workers(limits.workers, limits.queue)
+    telemetry = Telemetry(workers, live)
+    desk = _Desk(live, workers, limits)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with live:
+            yield
+            workers.close()
+
+    # The framework's pages of documentation load scripts from another host.
+    app = FastAPI(
+        title="unbundle",
+        description="Finds every single product of a bundle photo in a catalogue.",
+        version=version("unbundle"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_middleware(Measured, telemetry=telemetry)
+    tell_problems(app, limits.retry_after)
+    _add_queries(app, desk, telemetry, limits)
+    _add_health(app, live, telemetry, limits)
+    described(app)
+    return app
+
+
+class _Desk:
+    """Takes requests in: a place, a body, a worker, all within the time."""
+
+    def __init__(self, live: Live, workers: Workers, limits: Limits) -> None:
+        self.live, self._workers, self._limits = live, workers, limits
+        self._later = {"Retry-After": str(limits.retry_after)}
+
+    async def answer(
+        self, request: Request, read: Callable[[Request], Awaitable[Callable[[], Result]]]
+    ) -> Result:
+        """Answer a request.
+
+        Args:
+            request: the request.
+            read: receives its body, and returns the work for a thread.
+
+        Raises:
+            ProblemError: full, too slow, or nothing to answer with.
+        """
+        slow = ProblemError(Kind.UPLOAD_TOO_SLOW, f"{self._limits.seconds:g} s have passed")
+        try:
+            with self._workers.place() as place:
+                async with asyncio.timeout(self._limits.seconds):
+                    work = await read(request)
+                    slow = ProblemError(Kind.TOO_SLOW, f"{self._limits.seconds:g} s have passed")
+                    return await place.run(work)
+        except TimeoutError:
+            raise slow from None
+        except ClientDisconnect:
+            raise ProblemError(Kind.MALFORMED, "the body broke off") from None
+        except FullError:
+            await self._drain(request)
+            detail = f"{self._workers.places} requests run or wait; try again"
+            raise ProblemError(Kind.BUSY, detail, self._later) from None
+        except NotReadyError:
+            raise ProblemError(Kind.NOT_READY, "see /readyz", self._later) from None
+
+    async def _drain(self, request: Request) -> None:
+        """Let a refused client finish sending, or it would see a broken connection, no answer."""
+        length = request.headers.get("content-length", "0")
+        if length.isdecimal() and int(length) <= self._limits.body_bytes:
+            try:
+                async with asyncio.timeout(self._limits.retry_after):
+                    await discard(request)
+            except (TimeoutError, ClientDisconnect):
+                pass
+
+
+def _add_queries(app: FastAPI, desk: _Desk, telemetry: Telemetry, limits: Limits) -> None:
+    wanted = Annotated[int, Parameter(ge=1, le=limits.k, description="Products.")]
+    usual = min(USUAL_K, limits.k)
+
+    @app.post("/search", openapi_extra=SEARCH_BODY, responses=problems(400, 408, 413, 415, 422))
+    async def search(request: Request) -> Answer:
+        """Find the products of a photo, of a title, or of both."""
+
+        async def read(request: Request) -> Callable[[], Answer]:
+            query = await read_query(request, limits)
+            return lambda: _search(desk.live, query(), limits)
+
+        answer = await desk.answer(request, read)
+        telemetry.answer(answer)
+        return answer
+
+    @app.get("/products/{identifier}", responses=problems(404))
+    async def product(request: Request, identifier: Identifier) -> Product:
+        """One photo of the catalogue."""
+        return await desk.answer(request, _at_once(lambda: _product(desk.live, identifier)))
+
+    @app.get("/products/{identifier}/similar", responses=problems(404, 422))
+    async def similar(request: Request, identifier: Identifier, k: wanted = usual) -> Similar:
+        """The other products nearest to a photo of the catalogue, by its stored vector."""
+        return await desk.answer(request, _at_once(lambda: _similar(desk.live, identifier, k)))
+
+
+def _add_health(app: FastAPI, live: Live, telemetry: Telemetry, limits: Limits) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Whether the process runs."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", responses=problems())
+    async def readyz() -> dict[str, str]:
+        """Whether queries are answered: an index serves together with the bundle that made it."""
+        state = live.state
+        if not state.ready:
+            later = {"Retry-After": str(limits.retry_after)}
+            raise ProblemError(Kind.NOT_READY, state.problem, later)
+        return {
+            "status": "behind" if state.problem else "ready",
+            "collection": state.collection or "",
+            "bundle": state.bundle or "",
+            "detail": state.problem,
+        }
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Figures in Prometheus' text format."""
+        return Response(telemetry.text(), media_type=METRICS)
+
+
+def _at_once(work: Callable[[], Result]) -> Callable[[Request], Awaitable[Callable[[], Result]]]:
+    async def read(_: Request) -> Callable[[], Result]:
+        return work
+
+    return read
+
+
+def _search(live: Live, query: Query, limits: Limits) -> Answer:
+    photo = None if query.photo is None else open_upload(query.photo, limits.pixels)
+    with live.champion() as search:
+        return search(photo, query.caption, query.k, query.boxes, query.filters)
+
+
+def _product(live: Live, identifier: str) -> Product:
+    with live.champion() as search:
+        hit = search.product(identifier)
+    return Product(hit.id, hit.label, hit.caption, hit.image, hit.fields)
+
+
+def _similar(live: Live, identifier: str, k: int) -> Similar:
+    with live.champion() as search:
+        hits = search.similar(identifier, k)
+        return Similar(hits, search.gallery.name, search.encoder.bundle.version)

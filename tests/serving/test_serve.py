@@ -1,0 +1,126 @@
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from bundles import scene, write_photo
+from served import Upload, service
+
+from serving.cli import main
+from serving.limits import Limits
+from tasks.workspace import Workspace
+
+DOCS = (Path(__file__).parents[2] / "docs/serving.md").read_text(encoding="utf-8")
+COMMANDS = [block for block in re.findall(r"```sh\n(.*?)```", DOCS, re.S) if "curl" in block]
+
+
+@contextmanager
+def serving(world: Workspace, *arguments: str, **environment: str) -> Iterator[tuple[str, int]]:
+    """`unbundle serve` in a process of its own, stopped by SIGTERM: its address and process id."""
+    program = "import sys; from serving.cli import main; main(['serve', *sys.argv[1:]])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=world.root,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        line = process.stdout.readline()
+        try:
+            yield line.removeprefix("unbundle listens on ").strip(), process.pid
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+def test_the_command_serves_and_a_stop_loses_no_query(served: Workspace) -> None:
+    with serving(served, "--k", "7", UNBUNDLE_BOXES="1") as (url, process):
+        ready = httpx.get(f"{url}/readyz", timeout=30)
+        assert ready.json()["status"] == "ready"
+        for query in ({"caption": "red", "k": 8}, {"boxes": [[0, 0, 1, 1]] * 2}):
+            refused = httpx.post(f"{url}/search", json=query)
+            assert "are too many; the limit is" in refused.json()["detail"]
+        port = httpx.URL(url).port or 0
+        with closing(Upload(port)) as upload:
+            os.kill(process, signal.SIGTERM)
+            while listens(port):
+                pass
+            assert upload.send() == 200
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_taken_port_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit) as ended:
+            main(["serve", "--port", str(port)])
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: 127.0.0.1:{port}: Address already in use; give another")
+    assert error.count("\n") == 1
+
+
+def test_the_documented_commands_work(served: Workspace, tmp_path: Path) -> None:
+    write_photo(tmp_path / "photo.jpg", scene([3, 1, 5]))
+    with service(served.bundles, served.milvus, Limits(poll=60)) as running:
+        for command in COMMANDS:
+            script = command.replace("http://127.0.0.1:8000", running.url)
+            script = script.replace("curl -sS", "curl -sS --fail --noproxy '*'")
+            done = subprocess.run(
+                ["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            assert '"hits"' in done.stdout
+    assert len(COMMANDS) == 4
+
+
+def test_the_documented_options_are_the_commands_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    shown = capsys.readouterr().out
+    documented = set(re.findall(r"`(--[a-z-]+)`", DOCS))
+    assert documented == set(re.findall(r"--[a-z][a-z-]*", shown)) - {"--help"}
+
+
+def test_the_documented_figures_exist(served: Workspace) -> None:
+    with service(served.bundles, served.milvus, Limits(poll=60)) as running:
+        text = running.client.get("/metrics").text
+    for name in re.findall(r"`((?:unbundle|process)_[a-z_]+)", DOCS):
+        assert f"# HELP {name} " in text or f"# HELP {name.removesuffix('_total')}_total " in text
+
+
+def test_other_commands_start_without_the_service() -> None:
+    program = (
+        "import sys, serving.cli\n"
+        "heavy = {'fastapi', 'starlette', 'uvicorn', 'prometheus_client', 'numpy', 'pydantic'}\n"
+        "print(*heavy.intersection(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
+
+
+def test_the_service_needs_no_training_package() -> None:
+    program = (
+        "import sys, serving.service\n"
+        "print(*{'torch', 'transformers', 'cv2', 'onnx', 'prefect', 'dvc', 'tasks', 'models'}"
+        ".intersection(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
