@@ -138,6 +138,23 @@ def test_a_running_query_ends_on_the_champion_it_began_with(world: Workspace) ->
     assert not is_locked(world.milvus)
 
 
+def test_an_index_that_someone_released_is_not_ready(world: Workspace) -> None:
+    old, new = Receipt.read(world.receipt), candidate(world)
+    with service(world.bundles, world.milvus, LIMITS) as running:
+        with Database(str(world.milvus)) as database:
+            database.client.release_collection(old.collection)
+        response = running.client.post("/search", json=QUERY)
+        assert response.json()["type"] == "urn:unbundle:problem:index-failed"
+        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+        while (ready := running.client.get("/readyz")).status_code == 200:
+            pass
+        assert "the index does not answer" in ready.json()["detail"]
+        promote(world, new.collection)
+        while running.client.get("/readyz").status_code != 200:
+            pass
+        assert running.client.post("/search", json=QUERY).json()["bundle"] == new.bundle
+
+
 def test_a_missing_database_is_waited_for(tmp_path: Path) -> None:
     with Live(tmp_path, str(tmp_path / "milvus.db"), poll=60) as champion:
         assert "no such Milvus database" in champion.state.problem
