@@ -169,7 +169,8 @@ class Live:
         if self._database is None:
             self._database = Database(self._uri, self._token)
         target = self._database.target(CHAMPION)
-        if target is not None and target == self.state.collection:
+        # Opened again where it went silent: that loads a collection that someone released.
+        if target is not None and target == self.state.collection and self._answers:
             return None
         fresh = ProductSearch(
             self._bundles, self._uri, target or CHAMPION, self._token, self._threads
