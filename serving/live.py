@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pymilvus.exceptions import MilvusException
 
 from serving.database import CHAMPION, Database
 from serving.errors import UserError
 from serving.search import ProductSearch
 
 _log = logging.getLogger("unbundle")
+_NOBODY = "-"  # an id; whether there is such a row does not matter
 _WARM_UP = np.full((64, 64, 3), 127, np.uint8)
 
 
@@ -34,6 +36,8 @@ class State:
     """None while nothing serves."""
     bundle: str | None
     """Version of the bundle that made the collection."""
+    answers: bool
+    """Whether its collection did when it was last looked at."""
     problem: str
     """Why what the alias names does not serve; empty while it does."""
     changes: int
@@ -42,7 +46,7 @@ class State:
     @property
     def ready(self) -> bool:
         """Whether queries are answered; an older champion answers while a newer one has faults."""
-        return self.collection is not None
+        return self.collection is not None and self.answers
 
 
 class _Champion:
@@ -77,7 +81,7 @@ class Live:
         self._threads, self._poll = threads, poll
         self._lock = threading.Lock()
         self._champion: _Champion | None = None
-        self._problem, self._changes = "not opened yet", 0
+        self._answers, self._problem, self._changes = False, "not opened yet", 0
         self._database: Database | None = None
         self._stopping = threading.Event()
         self._follower = threading.Thread(target=self._follow_on, name="unbundle-follower")
@@ -102,6 +106,7 @@ class Live:
             return State(
                 search.gallery.name if search else None,
                 search.encoder.bundle.version if search else None,
+                self._answers,
                 self._problem,
                 self._changes,
             )
@@ -142,6 +147,19 @@ class Live:
                 self._replace(_Champion(fresh))
                 _log.warning("serving %s (bundle %s)", self.state.collection, self.state.bundle)
             self._problem = ""
+        self._look()
+
+    def _look(self) -> None:
+        """Ask the champion's collection for a row: Milvus may be gone, or someone released it."""
+        try:
+            with self.champion() as search:
+                search.gallery.find(_NOBODY)
+            self._answers = True
+        except NotReadyError:
+            self._answers = False
+        except MilvusException as error:
+            self._answers = False
+            self._tell(f"the index does not answer ({str(error).splitlines()[0]})")
 
     def _follow_on(self) -> None:
         while not self._stopping.wait(self._poll):
@@ -151,7 +169,8 @@ class Live:
         if self._database is None:
             self._database = Database(self._uri, self._token)
         target = self._database.target(CHAMPION)
-        if target is not None and target == self.state.collection:
+        # Opened again where it went silent: that loads a collection that someone released.
+        if target is not None and target == self.state.collection and self._answers:
             return None
         fresh = ProductSearch(
             self._bundles, self._uri, target or CHAMPION, self._token, self._threads

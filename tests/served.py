@@ -16,6 +16,7 @@ from worlds import tiny_params
 from serving.database import Database
 from serving.limits import Limits
 from serving.live import Live
+from serving.serve import listen
 from serving.service import create_app
 from tasks.ingest import Receipt, ingest
 from tasks.workspace import Workspace
@@ -60,7 +61,7 @@ def service(bundles: Path, uri: Path, limits: Limits) -> Iterator[Service]:
     config = uvicorn.Config(create_app(live, limits), log_config=None, access_log=False)
     server = uvicorn.Server(config)
     # It listens already: a client that comes before the service has started waits.
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

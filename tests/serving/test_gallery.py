@@ -184,3 +184,14 @@ def test_any_milvus_client_searches_the_alias(database: Database, gallery: Galle
     assert hits[0]["id"] == "i0003"
     assert hits[0]["entity"] == {"label": "product 0", "price": 3.0}
     client.close()
+
+
+def test_a_row_is_found_by_its_id_alone(gallery: Gallery) -> None:
+    rows = gallery.rows
+    for hit, vector in zip(rows.hits[:3], rows.vectors, strict=False):
+        found = gallery.find(hit.id)
+        assert found is not None
+        assert found[0] == hit
+        assert np.allclose(found[1], vector)
+    for crafted in ("nothing", "", '" or id != "', f'{rows.ids[0]}" or id != "', "a" * 65):
+        assert gallery.find(crafted) is None

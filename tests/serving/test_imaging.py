@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from serving.errors import UserError
-from serving.imaging import PADDING, Photo, crops, geometry, letterbox, open_photo
+from serving.imaging import PADDING, Photo, crops, geometry, letterbox, open_photo, open_upload
 
 sides = st.integers(1, 90)
 
@@ -131,3 +131,18 @@ def test_geometry_is_relative_to_the_photo() -> None:
         pytest.approx([0.1, 0.25, 0.6, 0.75, 0.25]),
         pytest.approx([0, 0, 1, 1, 1]),
     ]
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_an_upload_is_the_photo(form: str) -> None:
+    content = encoded(Image.fromarray(checkers(9, 7)), form, lossless=True)
+    assert np.array_equal(open_upload(content, 63), checkers(9, 7))
+    with pytest.raises(UserError, match="the photo: more than 62 pixels; scale it down"):
+        open_upload(content, 62)
+
+
+@pytest.mark.parametrize("form", ["GIF", "BMP", "TIFF", "PPM"])
+def test_strangers_reach_few_decoders(form: str) -> None:
+    content = encoded(Image.fromarray(checkers(9, 7)), form)
+    with pytest.raises(UserError, match="not a readable image"):
+        open_upload(content, 63)

@@ -138,6 +138,24 @@ def test_a_running_query_ends_on_the_champion_it_began_with(world: Workspace) ->
     assert not is_locked(world.milvus)
 
 
+def test_an_index_that_someone_released_is_not_ready_until_it_is_loaded(world: Workspace) -> None:
+    collection = Receipt.read(world.receipt).collection
+    with service(world.bundles, world.milvus, Limits(poll=60)) as running:
+        assert running.client.get("/readyz").status_code == 200
+        with Database(str(world.milvus)) as database:
+            database.client.release_collection(collection)
+        response = running.client.post("/search", json=QUERY)
+        assert response.json()["type"] == "urn:unbundle:problem:index-failed"
+        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+        running.live.follow()
+        ready = running.client.get("/readyz")
+        assert ready.status_code == 503
+        assert "the index does not answer" in ready.json()["detail"]
+        running.live.follow()
+        assert running.client.get("/readyz").json()["status"] == "ready"
+        assert running.client.post("/search", json=QUERY).status_code == 200
+
+
 def test_a_missing_database_is_waited_for(tmp_path: Path) -> None:
     with Live(tmp_path, str(tmp_path / "milvus.db"), poll=60) as champion:
         assert "no such Milvus database" in champion.state.problem

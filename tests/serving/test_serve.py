@@ -15,6 +15,7 @@ from served import Upload, service
 
 from serving.cli import main
 from serving.limits import Limits
+from serving.serve import listen
 from tasks.workspace import Workspace
 
 DOCS = (Path(__file__).parents[2] / "docs/serving.md").read_text(encoding="utf-8")
@@ -71,6 +72,12 @@ def test_a_taken_port_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     error = capsys.readouterr().err
     assert error.startswith(f"error: 127.0.0.1:{port}: Address already in use; give another")
     assert error.count("\n") == 1
+
+
+def test_answers_leave_at_once() -> None:
+    # asyncio turns Nagle's algorithm off where a socket says that it is TCP.
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_the_documented_commands_work(served: Workspace, tmp_path: Path) -> None:

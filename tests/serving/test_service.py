@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import io
 import json
@@ -18,7 +19,9 @@ from served import Service, Upload, service
 from serving import ProductSearch
 from serving.imaging import Photo
 from serving.limits import Limits
+from serving.live import Live
 from serving.openapi import EXAMPLES
+from serving.service import create_app
 from tasks.workspace import Workspace
 
 LIMITS = Limits(body_bytes=100_000, pixels=10_000, boxes=3, k=20, caption=50, poll=60)
@@ -313,6 +316,23 @@ def test_the_usual_k_gives_way_to_the_limit(served: Workspace) -> None:
         (instance,) = running.client.post("/search", json={"caption": "red"}).json()["instances"]
         similar = running.client.get("/products/g3-0/similar").json()
     assert (len(instance["hits"]), len(similar["hits"])) == (2, 2)
+
+
+def test_a_fault_of_the_service_tells_nothing_of_its_inside(served: Workspace) -> None:
+    app = create_app(Live(served.bundles, str(served.milvus), threads=1), LIMITS)
+
+    @app.get("/fault")
+    def fault() -> None:
+        raise RuntimeError("the password is 1234")
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get("/fault")
+
+    response = asyncio.run(ask())
+    assert problem_of(response)["type"] == "urn:unbundle:problem:internal"
+    assert "1234" not in response.text
 
 
 def references(node: Any) -> Iterator[str]:
