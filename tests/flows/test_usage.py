@@ -18,7 +18,11 @@ from tasks.workspace import Workspace
 pytestmark = pytest.mark.road
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+# Commands of a page that speaks of a running service are run beside one, in tests/serving.
+PAGES = [
+    REPOSITORY / "README.md",
+    *(page for page in sorted((REPOSITORY / "docs").glob("*.md")) if page.name != "serving.md"),
+]
 # `make demo` and `make test` are what CI runs; the flow is what walked the clone.
 RUN_ELSEWHERE = ("make ", "python -m flows.retrain")
 
