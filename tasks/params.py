@@ -285,7 +285,7 @@ class Pretrain(Section):
     drop_modality: float = Field(ge=0, le=1)
     title_sharpness: float = Field(gt=0)
     losses: Losses
-    precision: Literal["no", "bf16", "fp16"]
+    precision: Literal["fp32", "bf16", "fp16"]
     recompute: bool
     checkpoint_steps: int = Field(ge=1)
 

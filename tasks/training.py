@@ -95,7 +95,7 @@ def train(pairs: Pairs, params: Params, checkpoint: Path) -> Run:
     settings = params.pretrain
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
-        mixed_precision=settings.precision,
+        mixed_precision="no" if settings.precision == "fp32" else settings.precision,
         # Losses of weight 0 leave their heads out.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
