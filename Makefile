@@ -1,6 +1,5 @@
 # unbundle's task runner. `make help` lists what it can do; everything runs in .venv.
 PYTHON ?= python3.11
-SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 # Nothing that a package offers to report about its users is reported.
@@ -32,9 +31,8 @@ demo: $(VENV)/.installed ## train on the demo catalogue, promote, answer a bundl
 	@python -m tasks.showcase
 
 test: $(VENV)/.installed ## run the tests
-	@# The flows' servers mostly wait, so they run beside the rest; each takes one core. `set -m`:
-	@# without job control a background process, and what it starts, would ignore SIGINT.
-	@set -m; export OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 OMP_NUM_THREADS=1; \
+	@# The flows' servers mostly wait, so they run beside the rest; each takes one core.
+	@export OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 OMP_NUM_THREADS=1; \
 	log=$$(mktemp); trap 'rm -f $$log' EXIT; \
 	pytest tests/flows >$$log 2>&1 & flows=$$!; \
 	pytest --ignore=tests/flows; rest=$$?; \

@@ -1,6 +1,7 @@
 """A Prefect server for the session, and throw-away DVC projects."""
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,12 @@ import flows  # noqa: F401  (turns Prefect's usage tracking off before Prefect i
 
 REPOSITORY = Path(__file__).parents[2]
 Project = Callable[[dict[str, str]], Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """A process that a shell started in the background ignores SIGINT, and so do its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
