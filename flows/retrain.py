@@ -12,7 +12,17 @@ from prefect import State, flow
 from flows.promotion import run_to_promotion
 from flows.terminal import run_flow
 
-ROAD = ("catalogue", "validate", "detect", "features", "pretrain", "export", "ingest", "evaluate")
+ROAD = (
+    "catalogue",
+    "validate",
+    "detect",
+    "features",
+    "views",
+    "pretrain",
+    "export",
+    "ingest",
+    "evaluate",
+)
 
 
 @flow

@@ -105,7 +105,8 @@ def _trained(
 ) -> tuple[CaptureModel, Tokenizer, dict[str, Any]]:
     titles = manifest.loc[manifest["split"] == "train", "caption"].tolist()
     tokenizer = tokenizer_of(params.pretrain, titles)
-    pairs = Pairs(manifest, FeatureStore.open(workspace.features), tokenizer, params.pretrain)
+    stores = FeatureStore.open(workspace.features), FeatureStore.open(workspace.views)
+    pairs = Pairs(manifest, *stores, tokenizer, params.pretrain)
     run = train(pairs, params, workspace.checkpoints / "ablation" / name / "run.pt")
     capture = run.network.capture.eval()
     return capture, tokenizer, {"parameters": sum(x.numel() for x in capture.parameters())}

@@ -117,6 +117,7 @@ class PseudoBundles(Section):
     overlaps: float = Field(ge=0, le=1)
     max_overlap: float = Field(ge=0, le=1)
     min_visible: float = Field(ge=0, le=1)
+    mirrored: float = Field(ge=0, le=1)
     rotation: float = Field(ge=0)
     flat_lays: float = Field(ge=0, le=1)
     stretch: float = Field(ge=0)
@@ -234,6 +235,17 @@ class Features(Section):
     shard_rows: int = Field(ge=1)
 
 
+class Views(Section):
+    """Products of training photos as bundle photos show them."""
+
+    count: int = Field(ge=1)
+    least: float = Field(gt=0, le=1)
+    most: float = Field(gt=0, le=1)
+    margin: float = Field(ge=0)
+    neighbours: int = Field(ge=0)
+    jitter: float = Field(ge=0)
+
+
 class CaptureSizes(Section):
     """Sizes of CAPTURE; see `models.capture.CaptureConfig`."""
 
@@ -282,6 +294,7 @@ class Pretrain(Section):
     mask_words: float = Field(ge=0, le=1)
     mask_regions: float = Field(ge=0, le=1)
     mix_titles: float = Field(ge=0, le=1)
+    views: float = Field(ge=0, le=1)
     drop_modality: float = Field(ge=0, le=1)
     title_sharpness: float = Field(gt=0)
     losses: Losses
@@ -372,6 +385,7 @@ class Params(Section):
     validation: Validate = Field(alias="validate")
     detect: Detect
     features: Features
+    views: Views
     pretrain: Pretrain
     export: Export
     ablation: Ablation

@@ -56,6 +56,11 @@ class Workspace:
         return self.root / "data/features"
 
     @property
+    def views(self) -> Path:
+        """Folder: visual tokens of training photos' products as bundle photos show them."""
+        return self.root / "data/views"
+
+    @property
     def capture(self) -> Path:
         """Folder: the trained CAPTURE model and its tokenizer."""
         return self.root / "artifacts/capture"
