@@ -12,9 +12,10 @@ from serving.errors import UserError
 
 if TYPE_CHECKING:
     from serving.gallery import Hit
+    from serving.prices import Part, Parts
     from serving.search import Answer, Instance, ProductSearch
 
-__all__ = ["Answer", "Hit", "Instance", "ProductSearch", "UserError"]
+__all__ = ["Answer", "Hit", "Instance", "Part", "Parts", "ProductSearch", "UserError"]
 
 
 def __getattr__(name: str) -> Any:

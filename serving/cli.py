@@ -17,6 +17,7 @@ from serving.serve import serve
 
 if TYPE_CHECKING:
     from serving.filters import Filters
+    from serving.prices import Parts
     from serving.search import Answer, Instance, ProductSearch
 
 # Packages that cost a second to import (pymilvus, onnxruntime) are imported by the commands.
@@ -63,6 +64,9 @@ def query(
         typer.Option("--filter", help="column=value, or column=low..high for a numeric column."),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Products per box.")] = 5,
+    bundle_price: Annotated[
+        float | None, typer.Option(help="Of the bundle, to be compared with its parts.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
     picture: Annotated[Path | None, typer.Option(help="Write the answer as a picture.")] = None,
     images: Annotated[Path, typer.Option(help="The catalogue's folder, for pictures.")] = IMAGES,
@@ -77,7 +81,7 @@ def query(
         raise UserError("the query is empty: give a photo, --title or both")
     with ProductSearch(bundle, uri) as search:
         filters = _parse_filters(where or [], search)
-        answer = search(photo, title, k, boxes, filters)
+        answer = search(photo, title, k, boxes, filters, bundle_price)
     if as_json:
         typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
     else:
@@ -219,6 +223,25 @@ def _print_answer(answer: "Answer") -> None:
             table.add_row(f"{hit.score:.3f}", Text(hit.product), Text(hit.caption))
         console.print(table)
         console.print()
+    if answer.parts is not None:
+        _print_parts(answer.parts)
+
+
+def _print_parts(parts: "Parts") -> None:
+    if parts.items:
+        table = Table("part", "product", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        table.add_column("price", justify="right")
+        for part in parts.items:
+            table.add_row(str(part.instance + 1), Text(part.product), f"{part.price:,.2f}")
+        table.add_row("", "all parts" if not parts.unknown else "these", f"{parts.total:,.2f}")
+        if parts.bundle_price is not None:
+            table.add_row("", "the bundle", f"{parts.bundle_price:,.2f}")
+        if parts.saving is not None:
+            table.add_row("", "saving", f"{parts.saving:,.2f}")
+        console.print(table)
+    if parts.unknown:
+        numbers = ", ".join(str(index + 1) for index in parts.unknown)
+        console.print(f"without a price: {numbers}")
 
 
 def _where(instance: "Instance") -> str:

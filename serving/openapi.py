@@ -19,6 +19,7 @@ _PHOTO = (
 EXAMPLES: dict[str, dict[str, Any]] = {
     "title": {"caption": "silk serum + lipstick set", "k": 5},
     "photo": {"photo": _PHOTO, "caption": "silk serum", "boxes": [[0, 0, 8, 8]], "k": 3},
+    "bundle": {"photo": _PHOTO, "bundle_price": 49.9},
 }
 
 _FORM_SCHEMA: dict[str, Any] = {
@@ -29,6 +30,7 @@ _FORM_SCHEMA: dict[str, Any] = {
         "boxes": {"type": "string", "description": "JSON, as in the other form."},
         "filters": {"type": "string", "description": "JSON, as in the other form."},
         "k": {"type": "integer"},
+        "bundle_price": {"type": "number"},
     },
 }
 

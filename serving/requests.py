@@ -67,6 +67,12 @@ class Query(BaseModel):
         description="By catalogue column: a value, a list of values, or min and max (inclusive).",
     )
     k: int = Field(default=USUAL_K, ge=1, description="Products per box.")
+    bundle_price: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="What the bundle costs, to be compared with its parts.",
+    )
 
 
 async def read_query(request: Request, limits: Limits) -> Callable[[], Query]:

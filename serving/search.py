@@ -18,8 +18,18 @@ from serving.gallery import ID_LENGTH, Gallery, Hit, Vectors
 from serving.imaging import Photo, open_photo
 from serving.known import probability, signs
 from serving.merging import interleave, merge
+from serving.prices import Part, Parts, checked_price, compare, has_prices
 
-__all__ = ["Answer", "Hit", "Instance", "ProductSearch", "Ranking", "UserError"]
+__all__ = [
+    "Answer",
+    "Hit",
+    "Instance",
+    "Part",
+    "Parts",
+    "ProductSearch",
+    "Ranking",
+    "UserError",
+]
 
 Box = tuple[float, float, float, float]
 
@@ -54,6 +64,9 @@ class Answer:
     collection: str
     bundle: str
     """Version of the bundle."""
+    parts: Parts | None = None
+    """Their prices; None where the catalogue has no column `price` of numbers, and for a title
+    alone, which is not taken apart."""
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as JSON values."""
@@ -110,6 +123,7 @@ class ProductSearch:
         k: int = 10,
         boxes: Sequence[Sequence[float]] | None = None,
         filters: Filters | None = None,
+        bundle_price: float | None = None,
     ) -> Answer:
         """Find the products of a photo, of a title, or of both.
 
@@ -119,10 +133,12 @@ class ProductSearch:
             k: products per instance.
             boxes: x0, y0, x1, y1 in pixels of the upright photo, instead of the detector's.
             filters: conditions on catalogue columns, see `serving.filters`.
+            bundle_price: what the bundle costs, to be compared with its parts.
 
         Raises:
-            UserError: neither photo nor title, no readable photo, a bad box, filter or k.
+            UserError: neither photo nor title, no readable photo, a bad box, filter, k or price.
         """
+        checked_price(bundle_price)
         if k < 1:
             raise UserError(f"k {k}: expected 1 or more products per box")
         encoded = self.encoder.encode(_pixels(photo), caption, boxes)
@@ -132,7 +148,19 @@ class ProductSearch:
         instances = [
             self._instance(encoded, row, hits, k, words[row]) for row, hits in enumerate(found)
         ]
-        return Answer(tuple(instances), self.gallery.name, self.encoder.bundle.version)
+        parts = self._parts(instances, bundle_price)
+        return Answer(tuple(instances), self.gallery.name, self.encoder.bundle.version, parts)
+
+    def _parts(self, instances: Sequence[Instance], bundle_price: float | None) -> Parts | None:
+        if not has_prices(self.gallery.columns) or instances[0].box is None:
+            return None
+        alone = len(instances) == 1
+        best = [
+            # Beside boxes, the whole photo (score 0) shows what they show once more.
+            instance.hits[0] if instance.in_catalogue and (instance.score or alone) else None
+            for instance in instances
+        ]
+        return compare(best, bundle_price)
 
     def _instance(
         self, encoded: Encoded, row: int, hits: Sequence[Hit], k: int, words: tuple[str, ...]

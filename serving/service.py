@@ -190,7 +190,7 @@ def _at_once(work: Callable[[], Result]) -> Callable[[Request], Awaitable[Callab
 def _search(live: Live, query: Query, limits: Limits) -> Answer:
     photo = None if query.photo is None else open_upload(query.photo, limits.pixels)
     with live.champion() as search:
-        return search(photo, query.caption, query.k, query.boxes, query.filters)
+        return search(photo, query.caption, query.k, query.boxes, query.filters, query.bundle_price)
 
 
 def _product(live: Live, identifier: str) -> Product:

@@ -50,6 +50,20 @@ def test_json_is_the_answer_alone(here: Path, capsys: pytest.CaptureFixture[str]
         assert picture.width > 1000
 
 
+def test_a_bundle_is_compared_with_its_parts(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(capsys, "query", "query.png", "--bundle-price", "20.5")
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()]
+    priced = sorted(row[1:] for row in rows if row[:1] in (["1"], ["2"]) and len(row) == 3)
+    assert priced == [["product-1", "11.00"], ["product-3", "13.00"]]
+    for row in (["all", "parts", "24.00"], ["the", "bundle", "20.50"], ["saving", "3.50"]):
+        assert row in rows
+    code, out, _ = run(capsys, "query", "query.png", "--filter", "brand=unknown")
+    assert "without a price: 1, 2" in out
+
+
 def test_a_title_alone_is_answered(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "query", "--title", "red cream", "--filter", "brand=brand-0")
     assert code == 0
@@ -71,6 +85,7 @@ def test_a_title_alone_is_answered(here: Path, capsys: pytest.CaptureFixture[str
         (["query", "query.png", "--filter", "price=.."], "filter 'price': expected"),
         (["query", "query.png", "--filter", "price=1..2", "--filter", "price=3"], "one low..high"),
         (["query", "query.png", "-k", "0"], "k 0: expected 1 or more"),
+        (["query", "query.png", "--bundle-price", "-1"], "bundle price -1.0: expected a number"),
         (["query", "query.png", "--picture", "a.nothing"], "a.nothing: cannot be written"),
         (["query", "query.png", "--bundle", "nowhere"], "nowhere: no bundle"),
         (["query", "query.png", "--uri", "nowhere.db"], "nowhere.db: no such Milvus database"),

@@ -30,7 +30,9 @@ def products(answer: Answer) -> list[str]:
 
 
 def test_the_public_names_are_pinned() -> None:
-    assert serving.__all__ == ["Answer", "Hit", "Instance", "ProductSearch", "UserError"]
+    assert serving.__all__ == [
+        *("Answer", "Hit", "Instance", "Part", "Parts", "ProductSearch", "UserError"),
+    ]
     assert all(getattr(serving, name).__name__ == name for name in serving.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = serving.Nothing

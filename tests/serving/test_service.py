@@ -56,6 +56,7 @@ QUERIES: dict[str, dict[str, Any]] = {
     "both": {"photo": PHOTO, "caption": "serum 面霜", "k": 2},
     "boxes": {"photo": PHOTO, "boxes": [[33, 1, 63, 31]]},
     "filters": {"photo": PHOTO, "filters": {"brand": ["brand-0"], "price": {"min": 12}}},
+    "bundle": {"photo": PHOTO, "bundle_price": 30.5},
 }
 
 
@@ -175,6 +176,7 @@ ERRORS: dict[str, tuple[int, str, dict[str, Any]]] = {
     "k": (422, "k: 21 are too many; the limit is 20", {"json": {"caption": "red", "k": 21}}),
     "caption": (422, "caption: 51 are too many", {"json": {"caption": "r" * 51}}),
     "boxes": (422, "boxes: 4 are too many", {"json": {"boxes": [[0, 0, 1, 1]] * 4}}),
+    "price": (422, "bundle_price: ", {"json": {"caption": "red", "bundle_price": -1}}),
     "no boxes": (422, "0 boxes", {"json": {"photo": text(PHOTO), "boxes": []}}),
     "box": (422, "boxes.0", {"json": {"photo": text(PHOTO), "boxes": [[0, 0, 1]]}}),
     "box outside": (422, "inside the photo", {"json": {"photo": text(PHOTO), "boxes": [[0] * 4]}}),
@@ -369,7 +371,10 @@ JSON = st.recursive(
     max_leaves=6,
 )
 BODIES = st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(("photo", "caption", "boxes", "filters", "k", "else"), JSON)
+    {},
+    optional=dict.fromkeys(
+        ("photo", "caption", "boxes", "filters", "k", "bundle_price", "else"), JSON
+    ),
 )
 TYPES = st.sampled_from(
     ["application/json", "multipart/form-data; boundary=x", "multipart/form-data", "", "a/b"]
