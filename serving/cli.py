@@ -3,7 +3,9 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.metadata import EntryPoint, entry_points
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +66,8 @@ def query(
         typer.Option("--filter", help="column=value, or column=low..high for a numeric column."),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Products per box.")] = 5,
+    offset: Annotated[int, typer.Option(help="Products per box to skip.")] = 0,
+    min_score: Annotated[float | None, typer.Option(help="Leave out hits below it.")] = None,
     bundle_price: Annotated[
         float | None, typer.Option(help="Of the bundle, to be compared with its parts.")
     ] = None,
@@ -81,13 +85,36 @@ def query(
         raise UserError("the query is empty: give a photo, --title or both")
     with ProductSearch(bundle, uri) as search:
         filters = _parse_filters(where or [], search)
-        answer = search(photo, title, k, boxes, filters, bundle_price)
+        answer = search(photo, title, k, boxes, filters, bundle_price, min_score, offset)
     if as_json:
         typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
     else:
         _print_answer(answer)
     if picture:
         _save_picture(picture, photo, answer, images, quiet=as_json)
+
+
+@app.command(name="duplicates")
+def list_duplicates(
+    threshold: Annotated[float, typer.Argument(help="Least similarity, up to 1.")] = 0.98,
+    most: Annotated[int, typer.Option(min=1, help="Pairs at most.")] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    bundle: BundleFolder = BUNDLES,
+    uri: Uri = None,
+) -> None:
+    """List photos of different products that look like one."""
+    from serving.search import ProductSearch
+
+    with ProductSearch(bundle, uri) as search:
+        found = search.duplicates(threshold)
+        for pair in islice(found, most):
+            if as_json:
+                typer.echo(json.dumps(asdict(pair), ensure_ascii=False))
+            else:
+                sides = (f"{hit.id} ({hit.product})" for hit in (pair.first, pair.second))
+                console.print(Text(f"{pair.score:.3f}  {' = '.join(sides)}"), soft_wrap=True)
+        if next(found, None) is not None:
+            typer.echo(f"more than {most} pairs; raise --most or the threshold", err=True)
 
 
 @app.command()
@@ -214,7 +241,7 @@ def _print_answer(answer: "Answer") -> None:
         if instance.words:
             console.print(Text(f"   of the title: {' '.join(instance.words)}"))
         if not instance.hits:
-            console.print("   no product passes the filters\n")
+            console.print("   no product passes the filters and --min-score\n")
             continue
         if not instance.in_catalogue:
             console.print("   not in the catalogue; what comes nearest:")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -70,7 +70,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Rows:
-    """Every row of a gallery, by id ascending."""
+    """Rows of a gallery; all of them are by id ascending."""
 
     hits: tuple[Hit, ...]
     """The rows without a score (0)."""
@@ -194,17 +194,18 @@ class Gallery:
         """The best photo of each of the `k` nearest products, per query vector, best first.
 
         Milvus' own grouping loses groups on Lite and is ignored by older servers: this asks for
-        more photos than products, and for more again while too few products come back.
+        more photos than products, and for more again while too few products come back, at most
+        `MOST_HITS`. With an exact index a larger `k` gives a longer list with the same beginning.
         """
-        depth = k * _OVERFETCH
+        depth = min(k * _OVERFETCH, MOST_HITS)
         answers: list[list[Hit]] = [[] for _ in vectors]
         open_rows = list(range(len(vectors)))
         while open_rows:
             found = self.search(vectors[open_rows], depth, filters)
             short = []
             for row, hits in zip(open_rows, found, strict=True):
-                answers[row] = best_per_product(hits)[:k]
                 exhausted = len(hits) < depth or depth >= MOST_HITS
+                answers[row] = best_per_product(hits if exhausted else _sure(hits))[:k]
                 if len(answers[row]) < k and not exhausted:
                     short.append(row)
             open_rows, depth = short, min(depth * _OVERFETCH, MOST_HITS)
@@ -230,13 +231,21 @@ class Gallery:
     @cached_property
     def rows(self) -> Rows:
         """Every row with its vector, read once."""
+        pages = list(self.pages())
+        hits = [hit for page in pages for hit in page.hits]
+        order = sorted(range(len(hits)), key=lambda row: hits[row].id)
+        vectors = [np.zeros((0, self.dimension), np.float32), *(page.vectors for page in pages)]
+        return Rows(tuple(hits[row] for row in order), np.concatenate(vectors)[order])
+
+    def pages(self) -> Iterator[Rows]:
+        """Every row with its vector, a thousand at a time, in Milvus' order."""
         fields = [*FIXED_FIELDS, *(column.field for column in self.columns), VECTOR]
-        entities = sorted(self._all(fields), key=lambda entity: str(entity["id"]))
-        vectors = np.asarray([entity[VECTOR] for entity in entities], np.float32)
-        return Rows(
-            tuple(self._hit(entity, 0.0) for entity in entities),
-            vectors.reshape(len(entities), self.dimension),
-        )
+        for page in self._pages(fields):
+            # Milvus gives Python floats: a page of them is eight times its array.
+            yield Rows(
+                tuple(self._hit(entity, 0.0) for entity in page),
+                np.asarray([entity[VECTOR] for entity in page], np.float32),
+            )
 
     def exact_search(self, vectors: Vectors, k: int) -> list[list[Hit]]:
         """What `search` returns when no index approximates: numpy over every row."""
@@ -285,6 +294,9 @@ class Gallery:
         )
 
     def _all(self, fields: list[str]) -> list[Mapping[str, Any]]:
+        return [row for page in self._pages(fields) for row in page]
+
+    def _pages(self, fields: list[str]) -> Iterator[list[Mapping[str, Any]]]:
         iterator = self._client.query_iterator(
             self.name,
             batch_size=_PAGE,
@@ -292,13 +304,11 @@ class Gallery:
             consistency_level="Strong",
             timeout=TIMEOUT,
         )
-        found: list[Mapping[str, Any]] = []
         try:
             while page := iterator.next():
-                found += page
+                yield page
         finally:
             iterator.close()
-        return found
 
     def _check_metric(self) -> None:
         metric = self._client.describe_index(self.name, VECTOR, timeout=TIMEOUT)["metric_type"]
@@ -321,6 +331,11 @@ def best_per_product(hits: Sequence[Hit]) -> list[Hit]:
     for hit in hits:
         best.setdefault(hit.product, hit)
     return list(best.values())
+
+
+def _sure(hits: Sequence[Hit]) -> list[Hit]:
+    """Without the hits that score like the last: there may be more of them, with earlier ids."""
+    return [hit for hit in hits if hit.score > hits[-1].score]
 
 
 def _ranked(hits: Any) -> list[Hit]:

@@ -20,6 +20,8 @@ class Limits:
     boxes: int = MOST_BOXES
     k: int = 100
     """Products per box."""
+    offset: int = 1000
+    """Products per box that may be skipped; all of them are searched for."""
     caption: int = 2000
     """Characters of a title; the network reads its first words."""
     seconds: float = 30.0

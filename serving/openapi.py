@@ -19,6 +19,7 @@ _PHOTO = (
 EXAMPLES: dict[str, dict[str, Any]] = {
     "title": {"caption": "silk serum + lipstick set", "k": 5},
     "photo": {"photo": _PHOTO, "caption": "silk serum", "boxes": [[0, 0, 8, 8]], "k": 3},
+    "second page": {"caption": "silk serum", "k": 5, "offset": 5, "min_score": 0.2},
     "bundle": {"photo": _PHOTO, "bundle_price": 49.9},
 }
 
@@ -31,6 +32,8 @@ _FORM_SCHEMA: dict[str, Any] = {
         "filters": {"type": "string", "description": "JSON, as in the other form."},
         "k": {"type": "integer"},
         "bundle_price": {"type": "number"},
+        "min_score": {"type": "number"},
+        "offset": {"type": "integer"},
     },
 }
 

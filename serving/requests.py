@@ -73,6 +73,12 @@ class Query(BaseModel):
         allow_inf_nan=False,
         description="What the bundle costs, to be compared with its parts.",
     )
+    min_score: float | None = Field(
+        default=None, allow_inf_nan=False, description="Hits below it are left out."
+    )
+    offset: int = Field(
+        default=0, ge=0, description="Products per box that come before the first hit."
+    )
 
 
 async def read_query(request: Request, limits: Limits) -> Callable[[], Query]:
@@ -180,6 +186,7 @@ def _checked(limits: Limits, read: Callable[[], Query]) -> Query:
         query = query.model_copy(update={"k": min(query.k, limits.k)})
     for name, found, most in (
         ("k", query.k, limits.k),
+        ("offset", query.offset, limits.offset),
         ("boxes", len(query.boxes or ()), limits.boxes),
         ("caption", len(query.caption), limits.caption),
     ):

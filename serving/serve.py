@@ -54,6 +54,10 @@ def serve(
     k: Annotated[
         int, typer.Option("-k", "--k", envvar="UNBUNDLE_K", min=1, help="Products per box.")
     ] = Limits.k,
+    offset: Annotated[
+        int,
+        typer.Option(envvar="UNBUNDLE_OFFSET", min=0, help="Products skipped per box."),
+    ] = Limits.offset,
     caption: Annotated[
         int, typer.Option(envvar="UNBUNDLE_CAPTION", min=1, help="Characters of a title.")
     ] = Limits.caption,
@@ -79,6 +83,7 @@ def serve(
         pixels=pixels,
         boxes=boxes,
         k=k,
+        offset=offset,
         caption=caption,
         seconds=seconds,
         workers=workers,

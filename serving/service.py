@@ -11,6 +11,7 @@ from fastapi import FastAPI, Path, Request, Response
 from fastapi import Query as Parameter
 from starlette.requests import ClientDisconnect
 
+from serving.errors import UserError
 from serving.gallery import Hit
 from serving.imaging import open_upload
 from serving.limits import USUAL_K, Limits
@@ -18,7 +19,7 @@ from serving.live import Live, NotReadyError
 from serving.openapi import SEARCH_BODY, described, problems
 from serving.problems import Kind, ProblemError, tell_problems
 from serving.requests import Query, discard, read_query
-from serving.search import Answer
+from serving.search import Answer, Question
 from serving.telemetry import MEDIA_TYPE as METRICS
 from serving.telemetry import Measured, Telemetry
 from serving.workers import FullError, Workers
@@ -188,9 +189,26 @@ def _at_once(work: Callable[[], Result]) -> Callable[[Request], Awaitable[Callab
 
 
 def _search(live: Live, query: Query, limits: Limits) -> Answer:
-    photo = None if query.photo is None else open_upload(query.photo, limits.pixels)
     with live.champion() as search:
-        return search(photo, query.caption, query.k, query.boxes, query.filters, query.bundle_price)
+        (answer,) = search.batch([_question(query, limits)])
+    if isinstance(answer, UserError):
+        raise answer
+    return answer
+
+
+def _question(query: Query, limits: Limits) -> Question:
+    content = query.photo
+    return Question(
+        # Decoded in its turn: the photos of a batch would fill the memory.
+        None if content is None else lambda: open_upload(content, limits.pixels),
+        query.caption,
+        query.k,
+        query.boxes,
+        query.filters,
+        query.bundle_price,
+        query.min_score,
+        query.offset,
+    )
 
 
 def _product(live: Live, identifier: str) -> Product:

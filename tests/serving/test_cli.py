@@ -64,6 +64,28 @@ def test_a_bundle_is_compared_with_its_parts(
     assert "without a price: 1, 2" in out
 
 
+def test_pages_and_scores_cut_the_table(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "query", "query.png", "-k", "2", "--offset", "1", "--json")
+    _, whole, _ = run(capsys, "query", "query.png", "-k", "3", "--json")
+    for page, first in zip(*(json.loads(text)["instances"] for text in (out, whole)), strict=True):
+        assert page["hits"] == first["hits"][1:]
+    _, out, _ = run(capsys, "query", "query.png", "--min-score", "2")
+    assert "no product passes the filters and --min-score" in out
+
+
+def test_duplicates_are_listed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "duplicates", "0.1", "--most", "3")
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert "more than 3 pairs; raise --most or the threshold" in err
+    _, listed, _ = run(capsys, "duplicates", "0.1", "--json")
+    pairs = [json.loads(line) for line in listed.splitlines()]
+    first, second = pairs[0]["first"], pairs[0]["second"]
+    label = f"{first['id']} ({first['label']}) = {second['id']} ({second['label']})"
+    assert out.startswith(f"{pairs[0]['score']:.3f}  {label}\n")
+    _, out, err = run(capsys, "duplicates", "1")
+    assert (out, err) == ("", "")
+
+
 def test_a_title_alone_is_answered(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "query", "--title", "red cream", "--filter", "brand=brand-0")
     assert code == 0
@@ -86,6 +108,8 @@ def test_a_title_alone_is_answered(here: Path, capsys: pytest.CaptureFixture[str
         (["query", "query.png", "--filter", "price=1..2", "--filter", "price=3"], "one low..high"),
         (["query", "query.png", "-k", "0"], "k 0: expected 1 or more"),
         (["query", "query.png", "--bundle-price", "-1"], "bundle price -1.0: expected a number"),
+        (["query", "query.png", "--offset", "-1"], "offset -1: expected 0 or more"),
+        (["duplicates", "2"], "threshold 2: expected a number above 0, at most 1"),
         (["query", "query.png", "--picture", "a.nothing"], "a.nothing: cannot be written"),
         (["query", "query.png", "--bundle", "nowhere"], "nowhere: no bundle"),
         (["query", "query.png", "--uri", "nowhere.db"], "nowhere.db: no such Milvus database"),

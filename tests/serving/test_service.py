@@ -21,6 +21,7 @@ from serving.imaging import Photo
 from serving.limits import Limits
 from serving.live import Live
 from serving.openapi import EXAMPLES
+from serving.requests import Query
 from serving.service import create_app
 from tasks.workspace import Workspace
 
@@ -57,6 +58,7 @@ QUERIES: dict[str, dict[str, Any]] = {
     "boxes": {"photo": PHOTO, "boxes": [[33, 1, 63, 31]]},
     "filters": {"photo": PHOTO, "filters": {"brand": ["brand-0"], "price": {"min": 12}}},
     "bundle": {"photo": PHOTO, "bundle_price": 30.5},
+    "page": {"photo": PHOTO, "k": 2, "offset": 2, "min_score": -0.5},
 }
 
 
@@ -174,6 +176,8 @@ ERRORS: dict[str, tuple[int, str, dict[str, Any]]] = {
     "pixels": (422, "more than 10,000", {"json": {"photo": text(png(scene([1], 128)))}}),
     "k 0": (422, "k: ", {"json": {"caption": "red", "k": 0}}),
     "k": (422, "k: 21 are too many; the limit is 20", {"json": {"caption": "red", "k": 21}}),
+    "offset": (422, "offset: 1,001 are too many", {"json": {"caption": "red", "offset": 1001}}),
+    "score": (422, "min_score: ", {"json": {"caption": "red", "min_score": "high"}}),
     "caption": (422, "caption: 51 are too many", {"json": {"caption": "r" * 51}}),
     "boxes": (422, "boxes: 4 are too many", {"json": {"boxes": [[0, 0, 1, 1]] * 4}}),
     "price": (422, "bundle_price: ", {"json": {"caption": "red", "bundle_price": -1}}),
@@ -372,9 +376,7 @@ JSON = st.recursive(
 )
 BODIES = st.fixed_dictionaries(
     {},
-    optional=dict.fromkeys(
-        ("photo", "caption", "boxes", "filters", "k", "bundle_price", "else"), JSON
-    ),
+    optional=dict.fromkeys((*Query.model_fields, "else"), JSON),
 )
 TYPES = st.sampled_from(
     ["application/json", "multipart/form-data; boundary=x", "multipart/form-data", "", "a/b"]
