@@ -1,4 +1,4 @@
-"""What the framework cannot know for `/openapi.json`: the two bodies of a query, and problems."""
+"""What the framework cannot know for `/openapi.json`: the bodies of queries, and problems."""
 
 from typing import Any
 
@@ -53,6 +53,29 @@ SEARCH_BODY: dict[str, Any] = {
     }
 }
 
+BATCH_EXAMPLE: dict[str, Any] = {"queries": [EXAMPLES["title"], {"k": 0}, EXAMPLES["bundle"]]}
+BATCH_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "required": ["queries"],
+                    "properties": {
+                        "queries": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"$ref": _COMPONENT.format(model="Query")},
+                        }
+                    },
+                },
+                "example": BATCH_EXAMPLE,
+            }
+        },
+    }
+}
+
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The responses of a route that answers errors with these statuses, and with the usual ones."""
@@ -64,7 +87,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def described(app: FastAPI) -> None:
-    """Add the schemas that `SEARCH_BODY` and `problems` refer to."""
+    """Add the schemas that the bodies and `problems` refer to."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -103,6 +103,12 @@ def invalid(errors: Sequence[Any]) -> ProblemError:
     return ProblemError(Kind.INVALID, f"{where}{faults[0].detail}", errors=faults)
 
 
+def refused(error: Exception) -> ProblemError:
+    """The problem of a `UserError`."""
+    kind = Kind.NOT_FOUND if isinstance(error, UnknownIdError) else Kind.INVALID
+    return ProblemError(kind, str(error))
+
+
 def tell_problems(app: FastAPI, retry_after: int) -> None:
     """Answer every error of an application with a problem.
 
@@ -121,8 +127,7 @@ def tell_problems(app: FastAPI, retry_after: int) -> None:
         return _response(invalid(error.errors()))
 
     def mistake(request: Request, error: Exception) -> JSONResponse:
-        kind = Kind.NOT_FOUND if isinstance(error, UnknownIdError) else Kind.INVALID
-        return _response(ProblemError(kind, str(error)))
+        return _response(refused(error))
 
     def index(request: Request, error: Exception) -> JSONResponse:
         _log.error("Milvus: %s", error)

@@ -2,7 +2,8 @@
 
 import base64
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 import pydantic_core
 from pydantic import (
@@ -24,6 +25,7 @@ from serving.problems import Fault, Kind, ProblemError, invalid
 
 JSON = "application/json"
 FORM = "multipart/form-data"
+Model = TypeVar("Model", bound=BaseModel)
 _DOCUMENTS = ("boxes", "filters")  # JSON texts in a form
 
 
@@ -81,6 +83,14 @@ class Query(BaseModel):
     )
 
 
+class Queries(BaseModel):
+    """Several queries; each is checked on its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    queries: list[Any] = Field(min_length=1, description="A `Query` each.")
+
+
 async def read_query(request: Request, limits: Limits) -> Callable[[], Query]:
     """Receive a request's body.
 
@@ -91,20 +101,59 @@ async def read_query(request: Request, limits: Limits) -> Callable[[], Query]:
         ProblemError: too large, of another media type, or a form that cannot be read. What is
             returned raises it, too: an invalid query.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    limited = Request(request.scope, _counted(request, limits.body_bytes))
+    limited = _limited(request, limits)
+    media_type = _media_type(request)
     if media_type == JSON:
         body = await limited.body()
         return lambda: _checked(limits, lambda: Query.model_validate_json(body))
     if media_type == FORM:
         values = await _read_form(limited, limits)
         return lambda: _checked(limits, lambda: Query.model_validate(_parsed(values)))
-    await discard(limited)
-    accepted = f"{JSON}, {FORM}"
-    found = media_type[:80] or "none"
-    raise ProblemError(
-        Kind.MEDIA_TYPE, f"content type {found}: send {JSON} or {FORM}", {"Accept-Post": accepted}
-    )
+    raise await _other_media_type(limited, JSON, FORM)
+
+
+async def read_batch(request: Request, limits: Limits) -> Callable[[], list[Query | ProblemError]]:
+    """Receive a batch's body.
+
+    Returns:
+        What makes of it, for each query in order, the query or what is wrong with it.
+
+    Raises:
+        ProblemError: as `read_query`; what is returned raises it where there is no batch, or one
+            of too many queries.
+    """
+    limited = _limited(request, limits)
+    if _media_type(request) != JSON:
+        raise await _other_media_type(limited, JSON)
+    body = await limited.body()
+    return lambda: _checked_batch(body, limits)
+
+
+def _checked_batch(body: bytes, limits: Limits) -> list[Query | ProblemError]:
+    queries = _valid(lambda: Queries.model_validate_json(body)).queries
+    _check_limit("queries", len(queries), limits.batch)
+    checked: list[Query | ProblemError] = []
+    for values in queries:
+        try:
+            checked.append(_checked(limits, partial(Query.model_validate, values)))
+        except ProblemError as problem:
+            checked.append(problem)
+    return checked
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _limited(request: Request, limits: Limits) -> Request:
+    return Request(request.scope, _counted(request, limits.body_bytes))
+
+
+async def _other_media_type(request: Request, *accepted: str) -> ProblemError:
+    await discard(request)
+    found = _media_type(request)[:80] or "none"
+    detail = f"content type {found}: send {' or '.join(accepted)}"
+    return ProblemError(Kind.MEDIA_TYPE, detail, {"Accept-Post": ", ".join(accepted)})
 
 
 async def discard(request: Request) -> None:
@@ -177,11 +226,7 @@ def _parsed(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(limits: Limits, read: Callable[[], Query]) -> Query:
-    try:
-        query = read()
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
-        raise invalid(details) from None
+    query = _valid(read)
     if "k" not in query.model_fields_set:
         query = query.model_copy(update={"k": min(query.k, limits.k)})
     for name, found, most in (
@@ -190,9 +235,21 @@ def _checked(limits: Limits, read: Callable[[], Query]) -> Query:
         ("boxes", len(query.boxes or ()), limits.boxes),
         ("caption", len(query.caption), limits.caption),
     ):
-        if found > most:
-            raise _fault(name, f"{found:,} are too many; the limit is {most:,}")
+        _check_limit(name, found, most)
     return query
+
+
+def _valid(read: Callable[[], Model]) -> Model:
+    try:
+        return read()
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        raise invalid(details) from None
+
+
+def _check_limit(field: str, found: int, most: int) -> None:
+    if found > most:
+        raise _fault(field, f"{found:,} are too many; the limit is {most:,}")
 
 
 def _fault(field: str, detail: str) -> ProblemError:

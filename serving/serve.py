@@ -45,6 +45,9 @@ def serve(
     body_bytes: Annotated[
         int, typer.Option(envvar="UNBUNDLE_BODY_BYTES", min=1, help="Of one request.")
     ] = Limits.body_bytes,
+    batch: Annotated[
+        int, typer.Option(envvar="UNBUNDLE_BATCH", min=1, help="Queries of one batch.")
+    ] = Limits.batch,
     pixels: Annotated[
         int, typer.Option(envvar="UNBUNDLE_PIXELS", min=1, help="Of one photo.")
     ] = Limits.pixels,
@@ -80,6 +83,7 @@ def serve(
     """Answer queries over HTTP, and follow every promotion without a restart."""
     limits = Limits(
         body_bytes=body_bytes,
+        batch=batch,
         pixels=pixels,
         boxes=boxes,
         k=k,

@@ -1,7 +1,7 @@
 """The routes of the REST service."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,9 +16,9 @@ from serving.gallery import Hit
 from serving.imaging import open_upload
 from serving.limits import USUAL_K, Limits
 from serving.live import Live, NotReadyError
-from serving.openapi import SEARCH_BODY, described, problems
-from serving.problems import Kind, ProblemError, tell_problems
-from serving.requests import Query, discard, read_query
+from serving.openapi import BATCH_BODY, SEARCH_BODY, described, problems
+from serving.problems import Kind, Problem, ProblemError, refused, tell_problems
+from serving.requests import Query, discard, read_batch, read_query
 from serving.search import Answer, Question
 from serving.telemetry import MEDIA_TYPE as METRICS
 from serving.telemetry import Measured, Telemetry
@@ -40,6 +40,14 @@ class Product:
     """Path relative to the catalogue's folder."""
     fields: dict[str, str | float]
     """Cells of the catalogue's own columns by column name."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One entry per query of a batch, in order."""
+
+    answers: tuple[Answer | Problem, ...]
+    """A query's answer, or, with `status`, what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,22 @@ def _add_queries(app: FastAPI, desk: _Desk, telemetry: Telemetry, limits: Limits
         telemetry.answer(answer)
         return answer
 
+    @app.post(
+        "/search/batch", openapi_extra=BATCH_BODY, responses=problems(400, 408, 413, 415, 422)
+    )
+    async def batch(request: Request) -> Answers:
+        """Answer several queries, with as few searches of the index as their filters allow."""
+
+        async def read(request: Request) -> Callable[[], Answers]:
+            queries = await read_batch(request, limits)
+            return lambda: _batch(desk.live, queries(), limits)
+
+        answered = await desk.answer(request, read)
+        for answer in answered.answers:
+            if isinstance(answer, Answer):
+                telemetry.answer(answer)
+        return answered
+
     @app.get("/products/{identifier}", responses=problems(404))
     async def product(request: Request, identifier: Identifier) -> Product:
         """One photo of the catalogue."""
@@ -194,6 +218,22 @@ def _search(live: Live, query: Query, limits: Limits) -> Answer:
     if isinstance(answer, UserError):
         raise answer
     return answer
+
+
+def _batch(live: Live, queries: Sequence[Query | ProblemError], limits: Limits) -> Answers:
+    asked = [_question(query, limits) for query in queries if isinstance(query, Query)]
+    with live.champion() as search:
+        answers = iter(search.batch(asked))
+    return Answers(
+        tuple(
+            query.problem if isinstance(query, ProblemError) else _told(next(answers))
+            for query in queries
+        )
+    )
+
+
+def _told(answer: Answer | UserError) -> Answer | Problem:
+    return refused(answer).problem if isinstance(answer, UserError) else answer
 
 
 def _question(query: Query, limits: Limits) -> Question:

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 from bundles import write_bundle, write_gallery
 from worlds import tiny_params
@@ -72,6 +74,20 @@ def service(bundles: Path, uri: Path, limits: Limits) -> Iterator[Service]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def close(found: Any, wanted: Any) -> None:
+    """Equal, but for the last bits of a matrix product of another shape."""
+    if isinstance(wanted, dict):
+        assert found.keys() == wanted.keys()
+        for key in wanted:
+            close(found[key], wanted[key])
+    elif isinstance(wanted, list | tuple):
+        assert len(found) == len(wanted)
+        for one, other in zip(found, wanted, strict=True):
+            close(one, other)
+    else:
+        assert found == (pytest.approx(wanted) if isinstance(wanted, float) else wanted)
 
 
 class Upload:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from bundles import BLANK, scene, write_bundle, write_photo
 from PIL import Image
+from served import close
 
 import serving
 from serving import Answer, Instance, ProductSearch, Question, UserError
@@ -171,20 +172,6 @@ def test_a_batch_has_the_answers_of_its_queries(
 
 def ask(search: ProductSearch, question: Question) -> Answer:
     return search(**{name: getattr(question, name) for name in question.__dataclass_fields__})
-
-
-def close(found: Any, wanted: Any) -> None:
-    """Equal, but for the last bits of a matrix product of another shape."""
-    if isinstance(wanted, dict):
-        assert found.keys() == wanted.keys()
-        for key in wanted:
-            close(found[key], wanted[key])
-    elif isinstance(wanted, list | tuple):
-        assert len(found) == len(wanted)
-        for one, other in zip(found, wanted, strict=True):
-            close(one, other)
-    else:
-        assert found == (pytest.approx(wanted) if isinstance(wanted, float) else wanted)
 
 
 @pytest.mark.parametrize("k", [0, -1])

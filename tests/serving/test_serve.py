@@ -91,7 +91,7 @@ def test_the_documented_commands_work(served: Workspace, tmp_path: Path) -> None
             )
             assert done.returncode == 0, done.stderr
             assert '"hits"' in done.stdout
-    assert len(COMMANDS) == 6
+    assert len(COMMANDS) == 7
 
 
 def test_the_documented_options_are_the_commands_own(capsys: pytest.CaptureFixture[str]) -> None:
