@@ -35,6 +35,9 @@ console = Console(highlight=False)
 
 BUNDLES = Path("data/bundles")
 IMAGES = Path("data/catalogue")
+PICTURE = Path("answer.png")
+_PHOTO_COLUMNS = 72  # of a terminal
+_HIT_COLUMNS = 16
 GROUP = "unbundle.commands"
 """Entry points of commands that need more packages than serving."""
 
@@ -73,6 +76,9 @@ def query(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
     picture: Annotated[Path | None, typer.Option(help="Write the answer as a picture.")] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help=f"Pictures in the terminal; without one in {PICTURE}.")
+    ] = False,
     images: Annotated[Path, typer.Option(help="The catalogue's folder, for pictures.")] = IMAGES,
     bundle: BundleFolder = BUNDLES,
     uri: Uri = None,
@@ -86,10 +92,13 @@ def query(
     with ProductSearch(bundle, uri) as search:
         filters = _parse_filters(where or [], search)
         answer = search(photo, title, k, boxes, filters, bundle_price, min_score, offset)
+    in_terminal = show and not as_json and console.is_terminal and bool(console.color_system)
     if as_json:
         typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
     else:
-        _print_answer(answer)
+        _print_answer(answer, _Pictures(photo, images) if in_terminal else None)
+    if show and not in_terminal:
+        picture = picture or PICTURE
     if picture:
         _save_picture(picture, photo, answer, images, quiet=as_json)
 
@@ -153,6 +162,42 @@ def rollback(bundle: BundleFolder = BUNDLES, uri: Uri = None) -> None:
 
 
 app.command()(serve)
+
+
+@app.command()
+def bench(
+    photos: Annotated[
+        Path, typer.Argument(help="A catalogue's folder, or one of images.")
+    ] = IMAGES,
+    title: Annotated[str, typer.Option(help="For photos without one.")] = "",
+    clients: Annotated[
+        list[int] | None, typer.Option(min=1, help="At once; may be repeated. Else 1 and 4.")
+    ] = None,
+    queries: Annotated[int, typer.Option(min=1, help="Per number of clients.")] = 100,
+    k: Annotated[int, typer.Option("-k", min=1, help="Products per box.")] = 10,
+    threads: Annotated[int, typer.Option(min=0, help="Of each network; 0 takes all cores.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    bundle: BundleFolder = BUNDLES,
+    uri: Uri = None,
+) -> None:
+    """Measure how long queries take here, part by part."""
+    from serving.bench import Bench, read_queries
+
+    asked = read_queries(photos, title)
+    measuring = Bench(bundle, uri, threads)
+    with measuring.search:
+        loads = [measuring.measure(asked, number, queries, k) for number in clients or (1, 4)]
+    if as_json:
+        typer.echo(json.dumps([asdict(load) for load in loads], indent=2))
+        return
+    for load in loads:
+        table = Table(f"clients: {load.clients}, queries: {load.queries}", box=None)
+        for name in ("p50 ms", "p99 ms"):
+            table.add_column(name, justify="right")
+        for part, spread in {**load.parts, "whole query": load.whole}.items():
+            table.add_row(part, f"{spread.p50:.1f}", f"{spread.p99:.1f}")
+        console.print(table)
+        console.print(f"{load.per_second:.1f} queries a second\n")
 
 
 @app.command()
@@ -235,7 +280,33 @@ def _bounds(text: str) -> dict[str, str]:
     return {name: bound for name, bound in (("min", low), ("max", high)) if bound}
 
 
-def _print_answer(answer: "Answer") -> None:
+class _Pictures:
+    """Prints the pictures of an answer into the terminal."""
+
+    def __init__(self, photo: Path | None, images: Path) -> None:
+        self._photo, self._images = photo, images
+
+    def photo(self, answer: "Answer") -> None:
+        from serving.blocks import blocks
+        from serving.imaging import open_photo
+        from serving.picture import draw_photo
+
+        if self._photo is not None:
+            drawn = draw_photo(open_photo(self._photo), answer.instances)
+            console.print(blocks(drawn, min(console.width, _PHOTO_COLUMNS)))
+
+    def hits(self, instance: "Instance") -> None:
+        from serving.blocks import blocks
+        from serving.picture import draw_hits
+
+        shown = instance.hits[: max(1, console.width // _HIT_COLUMNS)]
+        strip = draw_hits(shown, self._images, 4 * _HIT_COLUMNS)
+        console.print(blocks(strip, len(shown) * _HIT_COLUMNS))
+
+
+def _print_answer(answer: "Answer", pictures: _Pictures | None = None) -> None:
+    if pictures is not None:
+        pictures.photo(answer)
     for number, instance in enumerate(answer.instances, 1):
         console.print(f"[bold]{number}[/bold]  {_where(instance)}")
         if instance.words:
@@ -245,6 +316,8 @@ def _print_answer(answer: "Answer") -> None:
             continue
         if not instance.in_catalogue:
             console.print("   not in the catalogue; what comes nearest:")
+        if pictures is not None:
+            pictures.hits(instance)
         table = Table("score", "product", "title", box=None, padding=(0, 2, 0, 0), pad_edge=False)
         for hit in instance.hits:
             table.add_row(f"{hit.score:.3f}", Text(hit.product), Text(hit.caption))

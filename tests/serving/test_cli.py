@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 from bundles import scene, write_bundle, write_photo
 from PIL import Image
+from rich.console import Console
 from served import serve
 
+import serving.cli
 from serving.cli import main
 from serving.database import Database
 from tasks.ingest import Receipt
@@ -71,6 +73,26 @@ def test_pages_and_scores_cut_the_table(here: Path, capsys: pytest.CaptureFixtur
         assert page["hits"] == first["hits"][1:]
     _, out, _ = run(capsys, "query", "query.png", "--min-score", "2")
     assert "no product passes the filters and --min-score" in out
+
+
+def test_pictures_are_shown_in_the_terminal_or_in_a_file(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = run(capsys, "query", "query.png", "--show")
+    assert code == 0
+    assert "picture: answer.png" in out
+    with Image.open(here / "answer.png") as picture:
+        assert picture.width > 1000
+    terminal = Console(force_terminal=True, color_system="truecolor", width=60, highlight=False)
+    monkeypatch.setattr(serving.cli, "console", terminal)
+    (here / "answer.png").unlink()
+    code, out, _ = run(capsys, "query", "query.png", "--show", "-k", "2")
+    assert code == 0
+    # The photo over the width, then two hits of 16 columns and 8 rows for each of two boxes.
+    assert out.count("▀") == 60 * 30 + 2 * 2 * 16 * 8
+    assert not (here / "answer.png").exists()
+    code, out, _ = run(capsys, "query", "--title", "red", "--show", "-k", "9")
+    assert out.count("▀") == 3 * 16 * 8
 
 
 def test_duplicates_are_listed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
