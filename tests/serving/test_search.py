@@ -14,7 +14,6 @@ from bundles import BLANK, scene, write_bundle, write_photo
 from PIL import Image
 from served import close
 
-import serving
 from serving import Answer, Instance, ProductSearch, Question, UserError
 from serving.merging import interleave
 from tasks.workspace import Workspace
@@ -30,16 +29,6 @@ def products(answer: Answer) -> list[str]:
     """The best product of each box, boxes from top left to bottom right."""
     seen = sorted(answer.instances, key=lambda seen: (seen.box or ())[1::-1])
     return [instance.hits[0].label for instance in seen]
-
-
-def test_the_public_names_are_pinned() -> None:
-    assert serving.__all__ == [
-        *("Answer", "Duplicate", "Hit", "Instance", "Part", "Parts", "ProductSearch"),
-        *("Question", "Range", "UserError"),
-    ]
-    assert all(getattr(serving, name).__name__ == name for name in serving.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        _ = serving.Nothing
 
 
 def test_a_bundle_photo_is_answered_box_by_box(search: ProductSearch) -> None:
