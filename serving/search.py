@@ -105,8 +105,8 @@ class Instance:
     known: float | None = None
     """How likely its product is in the catalogue; None where the bundle was not calibrated."""
     in_catalogue: bool = True
-    """Whether `known` reaches the bundle's threshold; where it does not, the hits are what comes
-    nearest."""
+    """Whether a hit is left and `known` reaches the bundle's threshold; where it does not, the hits
+    are what comes nearest."""
     words: tuple[str, ...] = ()
     """The title's words that name this product, in their order."""
 

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from served import serve
 from styles import SCENES, Size, write_catalogue
 
-from benchmarks import detection
+from benchmarks import detection, load
+from benchmarks.tables import write_section
 from models.detector import Detector, DetectorConfig
 
 
@@ -31,3 +33,46 @@ def test_the_detection_table_has_a_row_for_every_scene(
     for scene in ("all", *SCENES):
         for name in ("small", detection.STYLE):
             assert f"| {name} | {scene} | " in text
+
+
+def test_the_load_mixes_and_loses_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = serve(tmp_path).root / "data"
+    page = tmp_path / "performance.md"
+    page.write_text("# Performance\n\n<!-- load:begin -->\nold\n<!-- load:end -->\n\nrest\n")
+    capsys.readouterr()
+    load.main([f"--data={data}", "--clients=4", "--seconds=2", f"--page={page}"])
+    section = capsys.readouterr().out.strip()
+    head, tail = "# Performance\n\n<!-- load:begin -->\n", "\n<!-- load:end -->\n\nrest\n"
+    assert page.read_text(encoding="utf-8") == f"{head}{section}{tail}"
+    cells = [line.split(" | ") for line in section.splitlines()]
+    counts = {row[0].strip("| "): row[1].strip(" |") for row in cells if len(row) > 1}
+    assert not [status for status in counts if status.isdecimal() and status not in ("200", "503")]
+    assert "no answer" not in counts
+    assert counts["a mix of both"] == "0"
+    assert int(counts["the champion"].replace(",", "")) > 0
+    assert "resident memory, MB" in counts
+
+
+def test_an_answer_that_contradicts_itself_is_seen(tmp_path: Path) -> None:
+    asked = [load.Asked(0, 1, 200, source) for source in ("champion", "mixed", "candidate")]
+    asked += [
+        load.Asked(3, 1, 200, "champion"),
+        load.Asked(0, 0.1, 503, ""),
+        load.Asked(0, 9, 0, ""),
+    ]
+    text = load.report(asked, [100.0, 200.0], clients=2, seconds=4, at=2)
+    for line in (
+        *("| 200 | 4 | 1,000 | 1,000 |", "| 503 | 1 | 100 | 100 |", "| no answer | 1 | - | - |"),
+        *("| a mix of both | 1 |", "came 2.0 s after it", "At most 200 MB; 1.0 answers a second."),
+    ):
+        assert line in text
+
+
+def test_a_page_without_a_section_gets_it(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    for name, text in (("a", "one"), ("b", "two"), ("a", "three")):
+        write_section(name, text, page)
+    a, b = "<!-- a:begin -->\nthree\n<!-- a:end -->", "<!-- b:begin -->\ntwo\n<!-- b:end -->"
+    assert page.read_text(encoding="utf-8") == f"# Performance\n\n{a}\n\n{b}\n"
