@@ -337,6 +337,13 @@ class Ingest(Section):
     hnsw: Graph
 
 
+class Refresh(Section):
+    """How the serving index follows its source."""
+
+    shard: int = Field(ge=1)
+    max_removed: float = Field(ge=0, le=1)
+
+
 class Readout(Section):
     """How a trained network's heads become a ranking; a row of the ablation's table."""
 
@@ -377,6 +384,7 @@ class Params(Section):
     ablation: Ablation
     ingest: Ingest
     evaluate: Evaluate
+    refresh: Refresh
     promote: Promote
     orchestrate: Orchestrate
 

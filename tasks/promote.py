@@ -3,8 +3,10 @@
     python -m tasks.promote        # the same as `unbundle promote`
 
 Not a DVC stage, since it has side effects. The champion is asked today's queries in the same run,
-never read from an old file. What a killed run leaves undone, the next one completes: the decision
-and the bundle are written before the alias moves, and clean-up comes last.
+never read from an old file. A promotion changes the model and loses no product: what refreshes and
+clients changed live (`serving.journal`) is made in the candidate before the alias moves, and once
+more after, for what came meanwhile. What a killed run leaves undone, the next one completes: the
+decision and the bundle are written before the alias moves, and clean-up comes last.
 """
 
 import json
@@ -19,9 +21,12 @@ from serving.atomic import atomic_folder, write_json
 from serving.bundle import SETTINGS
 from serving.database import CHAMPION, Database
 from serving.errors import UserError
+from serving.gallery import Gallery
+from serving.journal import Journal
 from serving.search import ProductSearch
 from tasks.gate import Candidate, Decision, Evidence, decide
 from tasks.ingest import Receipt, milvus_uri
+from tasks.live import catch_up_with_journal
 from tasks.metrics import corrected
 from tasks.params import Evaluate, Params, load_params
 from tasks.progress import console
@@ -34,34 +39,55 @@ from tasks.workspace import Workspace
 def promote(workspace: Workspace, params: Params) -> Decision:
     """Judge the collection of `artifacts/ingestion.json`; let it serve if every rule holds.
 
-    A promoted candidate's bundle is in `data/bundles/<version>/`, the alias `products` names its
-    collection, `products_prev` the one before, and older ones beyond `promote.keep` are dropped. A
-    refused one changes nothing. The decision is in `artifacts/promotion.json`; a candidate that
-    serves already is left alone, and so is the record of its promotion.
+    A promoted candidate has all live changes, its bundle is in `data/bundles/<version>/`, the alias
+    `products` names its collection, `products_prev` the one before, and older ones beyond
+    `promote.keep` are dropped. A refused one changes nothing. The decision is in
+    `artifacts/promotion.json`; a candidate that serves already is left alone, and so is the record
+    of its promotion.
 
     Raises:
         UserError: the figures are of another collection or of other queries, the champion's bundle
-            is gone, or Milvus cannot be reached.
+            is gone, the candidate cannot hold a live change, or Milvus cannot be reached.
     """
     receipt = Receipt.read(workspace.receipt)
     with Database(milvus_uri(workspace, params.ingest)) as database:
         champion = database.target(CHAMPION)
         if champion == receipt.collection:
             decision = _unchanged(receipt.collection)
+            catch_up_with_journal(workspace, database.gallery(receipt.collection), params)
         else:
             decision = _decide(workspace, params, receipt, champion)
-            record = {"decided_at": datetime.now(UTC).isoformat(timespec="seconds")}
-            write_json(workspace.promotion, record | decision.model_dump())
             if decision.promoted:
-                _keep_bundle(workspace, receipt.bundle)
-                database.gallery(receipt.collection).annotate({"evaluation": _evidence(decision)})
-                database.promote(receipt.collection)
+                _carry_out(workspace, database, receipt, decision, params)
+            else:
+                _write_record(workspace, decision)
         if decision.promoted:
             _clean_up(workspace, database, params.promote.keep)
     for rule in decision.rules:
         console.print(f"  {'holds' if rule.passed else 'BROKEN'}: {rule.line}")
     console.print(f"  {decision.reason}")
     return decision
+
+
+def _carry_out(
+    workspace: Workspace, database: Database, receipt: Receipt, decision: Decision, params: Params
+) -> None:
+    gallery = database.gallery(receipt.collection)
+    fresh = not gallery.live
+    caught_up = catch_up_with_journal(workspace, gallery, params)
+    _write_record(workspace, decision)
+    _keep_bundle(workspace, receipt.bundle)
+    gallery.annotate({"evaluation": _evidence(decision)})
+    database.promote(receipt.collection)
+    catch_up_with_journal(workspace, gallery, params)
+    if fresh:
+        # Its ingestion had seen them, and so will every later one.
+        Journal(workspace.journal).forget(caught_up.seen)
+
+
+def _write_record(workspace: Workspace, decision: Decision) -> None:
+    record = {"decided_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_json(workspace.promotion, record | decision.model_dump())
 
 
 def _unchanged(collection: str) -> Decision:
@@ -80,12 +106,18 @@ def _decide(
     figures, table = _figures(workspace, receipt, queries, params.evaluate)
     uri, k = milvus_uri(workspace, params.ingest), params.evaluate.ks[0]
     searches = [ProductSearch(workspace.bundle, uri, receipt.collection)]
+    if searches[0].gallery.live:
+        # It has served before, or a promotion was killed: its rows are the gallery's and the
+        # journal's, and all of these can be counted.
+        catch_up_with_journal(workspace, searches[0].gallery, params)
     try:
         if champion is not None:
             searches.append(_open_champion(workspace, uri, champion))
         count = params.evaluate.latency_queries
         latencies = median_latencies(searches, queries, count, k)
-        candidate = _candidate(figures, table, searches[0], queries, latencies[0], params)
+        candidate = _candidate(
+            workspace, figures, table, searches[0], queries, latencies[0], params
+        )
         evidence = None
         if champion is not None:
             evidence = _champion(searches[1], queries, latencies[1], params)
@@ -128,6 +160,7 @@ def _open_champion(workspace: Workspace, uri: str, collection: str) -> ProductSe
 
 
 def _candidate(
+    workspace: Workspace,
     figures: dict[str, Any],
     table: pd.DataFrame,
     search: ProductSearch,
@@ -150,8 +183,16 @@ def _candidate(
         cosines={network: values["min_cosine"] for network, values in parity.items()},
         index_recall=figures["index"][f"recall@{params.evaluate.index_k}"],
         rows=search.gallery.count(),
-        gallery=len(queries.gallery),
+        gallery=_expected_rows(workspace, search.gallery, queries),
     )
+
+
+def _expected_rows(workspace: Workspace, gallery: Gallery, queries: Queries) -> int:
+    expected = len(queries.gallery)
+    if gallery.live:
+        for change in Journal(workspace.journal).changed():
+            expected += (change.item is not None) - (change.id in queries.gallery)
+    return expected
 
 
 def _champion(
@@ -159,6 +200,12 @@ def _champion(
 ) -> Evidence:
     k = params.evaluate.ks[0]
     rankings = retrieve(search, queries, params.evaluate.depth).merged(queries)
+    # What came live after the candidate's catalogue was read takes no rank: the candidate was
+    # measured without it, and will have it, too.
+    rankings = {
+        query: [item for item in ranking if item in queries.gallery]
+        for query, ranking in rankings.items()
+    }
     values = corrected(rankings, queries.labels, queries.gallery, [k])
     return Evidence(
         collection=search.gallery.name,

@@ -86,6 +86,16 @@ class Workspace:
         return self.root / "data/bundles"
 
     @property
+    def journal(self) -> Path:
+        """Folder, not an output: live changes of the serving index, see `serving.journal`."""
+        return self.root / "data/journal"
+
+    @property
+    def refreshes(self) -> Path:
+        """Folder, not an output: receipts of refreshes."""
+        return self.root / "data/refresh"
+
+    @property
     def milvus(self) -> Path:
         """The Milvus Lite database, not an output."""
         return self.root / "data/milvus.db"
