@@ -73,6 +73,9 @@ def put(
     Raises:
         UserError: a product that the index cannot hold; nothing is recorded or written.
     """
+    for product in products:
+        if misfit := gallery.misfit(product.item):
+            raise UserError(misfit)
     held = gallery.traces([product.item.id for product in products])
     items, changes = [], []
     for product in products:
@@ -95,10 +98,16 @@ def delete(gallery: Gallery, journal: Journal, origin: Origin, identifiers: Sequ
     """Delete products from a serving index; one that is not there is no change."""
     with journal.order():
         held = gallery.traces(identifiers)
-        if held:
-            journal.append([Change(name, origin, trace.source) for name, trace in held.items()])
+        changes = [Change(name, origin, trace.source) for name, trace in held.items()]
+        for name in identifiers:
+            # Recorded, and its maker died before it was written.
+            last = journal.last(name) if name not in held else None
+            if last is not None and last.item is not None:
+                changes.append(Change(name, origin, last.source))
+        if changes:
+            journal.append(changes)
             gallery.mark_live()
-            gallery.delete(list(held))
+            gallery.delete([change.id for change in changes])
 
 
 def catch_up(gallery: Gallery, open_encoder: Callable[[], "Encoder"], journal: Journal) -> CaughtUp:

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import pydantic_core
 from pydantic import (
@@ -24,14 +24,17 @@ from serving.problems import Fault, Kind, ProblemError, invalid
 
 JSON = "application/json"
 FORM = "multipart/form-data"
-_DOCUMENTS = ("boxes", "filters")  # JSON texts in a form
+_DOCUMENTS = ("boxes", "filters", "fields")  # JSON texts in a form
+
+Body = TypeVar("Body", bound=BaseModel)
 
 
 def _decoded(value: Any) -> Any:
     return base64.b64decode("".join(value.split()), validate=True) if _is_text(value) else value
 
 
-def _encodable(value: Any) -> Any:
+def encodable(value: Any) -> Any:
+    """A text that is UTF-8, or anything else, as it is."""
     if _is_text(value):
         value.encode()  # a lone surrogate is a ValueError; the tokenizer would fail on it
     return value
@@ -55,7 +58,7 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     photo: Base64 | None = Field(default=None, description="A JPEG, PNG or WebP file.")
-    caption: Annotated[str, BeforeValidator(_encodable)] = Field(
+    caption: Annotated[str, BeforeValidator(encodable)] = Field(
         default="", description="The title; it may name only some of the products."
     )
     boxes: list[Corners] | None = Field(
@@ -70,23 +73,29 @@ class Query(BaseModel):
 
 
 async def read_query(request: Request, limits: Limits) -> Callable[[], Query]:
-    """Receive a request's body.
+    """Receive a query, as `read_body` does, and hold it to the limits."""
+    read = await read_body(request, limits, Query)
+    return lambda: _within(read(), limits)
+
+
+async def read_body(request: Request, limits: Limits, model: type[Body]) -> Callable[[], Body]:
+    """Receive a request's body, JSON or a form.
 
     Returns:
-        What makes the query of it, for a worker: parsing a photo's base64 takes its time.
+        What makes a `model` of it, for a worker: parsing a photo's base64 takes its time.
 
     Raises:
         ProblemError: too large, of another media type, or a form that cannot be read. What is
-            returned raises it, too: an invalid query.
+            returned raises it, too: invalid values.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     limited = Request(request.scope, _counted(request, limits.body_bytes))
     if media_type == JSON:
         body = await limited.body()
-        return lambda: _checked(limits, lambda: Query.model_validate_json(body))
+        return lambda: _checked(lambda: model.model_validate_json(body))
     if media_type == FORM:
-        values = await _read_form(limited, limits)
-        return lambda: _checked(limits, lambda: Query.model_validate(_parsed(values)))
+        values = await _read_form(limited, limits, len(model.model_fields))
+        return lambda: _checked(lambda: model.model_validate(_parsed(values)))
     await discard(limited)
     accepted = f"{JSON}, {FORM}"
     found = media_type[:80] or "none"
@@ -131,11 +140,9 @@ async def _discard_some(request: Request, most: int) -> None:
             return
 
 
-async def _read_form(request: Request, limits: Limits) -> dict[str, Any]:
+async def _read_form(request: Request, limits: Limits, fields: int) -> dict[str, Any]:
     try:
-        form = await request.form(
-            max_files=1, max_fields=len(Query.model_fields), max_part_size=limits.body_bytes
-        )
+        form = await request.form(max_files=1, max_fields=fields, max_part_size=limits.body_bytes)
     except (ValueError, KeyError) as error:
         # Of a charset or a header that no one can decode.
         raise ProblemError(Kind.MALFORMED, f"the form: {type(error).__name__}") from error
@@ -164,12 +171,15 @@ def _parsed(values: dict[str, Any]) -> dict[str, Any]:
     return parsed
 
 
-def _checked(limits: Limits, read: Callable[[], Query]) -> Query:
+def _checked(read: Callable[[], Body]) -> Body:
     try:
-        query = read()
+        return read()
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         raise invalid(details) from None
+
+
+def _within(query: Query, limits: Limits) -> Query:
     if "k" not in query.model_fields_set:
         query = query.model_copy(update={"k": min(query.k, limits.k)})
     for name, found, most in (
@@ -178,8 +188,13 @@ def _checked(limits: Limits, read: Callable[[], Query]) -> Query:
         ("caption", len(query.caption), limits.caption),
     ):
         if found > most:
-            raise _fault(name, f"{found:,} are too many; the limit is {most:,}")
+            raise over_limit(name, found, most)
     return query
+
+
+def over_limit(field: str, found: int, most: int) -> ProblemError:
+    """The problem of a value that is too long."""
+    return _fault(field, f"{found:,} are too many; the limit is {most:,}")
 
 
 def _fault(field: str, detail: str) -> ProblemError:
