@@ -213,6 +213,8 @@ class Evaluate(Section):
 class Promote(Section):
     """What a candidate must show before clients see it, and what is kept of older ones."""
 
+    approval: Literal["auto", "manual"]
+    approval_wait_s: int = Field(ge=1)
     min_average_precision: float = Field(ge=0, le=1)
     min_coverage: float = Field(ge=0, le=1)
     tolerance: float = Field(ge=0)

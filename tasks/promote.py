@@ -13,9 +13,10 @@ import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
+import typer
 
 from serving.atomic import atomic_folder, write_json
 from serving.bundle import SETTINGS
@@ -24,6 +25,7 @@ from serving.errors import UserError
 from serving.gallery import Gallery
 from serving.journal import Journal
 from serving.search import ProductSearch
+from tasks.approval import NOBODY, Approval, Pending
 from tasks.gate import Candidate, Decision, Evidence, decide
 from tasks.ingest import Receipt, milvus_uri
 from tasks.live import catch_up_with_journal
@@ -36,7 +38,7 @@ from tasks.stage import run_stage
 from tasks.workspace import Workspace
 
 
-def promote(workspace: Workspace, params: Params) -> Decision:
+def promote(workspace: Workspace, params: Params, approval: Approval | None = None) -> Decision:
     """Judge the collection of `artifacts/ingestion.json`; let it serve if every rule holds.
 
     A promoted candidate has all live changes, its bundle is in `data/bundles/<version>/`, the alias
@@ -45,28 +47,115 @@ def promote(workspace: Workspace, params: Params) -> Decision:
     `artifacts/promotion.json`; a candidate that serves already is left alone, and so is the record
     of its promotion.
 
+    Args:
+        workspace: the candidate's.
+        params: `promote` and what the measurements need.
+        approval: the word of a person, where `promote.approval` is manual.
+
     Raises:
         UserError: the figures are of another collection or of other queries, the champion's bundle
-            is gone, the candidate cannot hold a live change, or Milvus cannot be reached.
+            is gone, the candidate cannot hold a live change, Milvus cannot be reached, or nobody
+            has approved.
+    """
+    decision = judge(workspace, params)
+    if awaits_approval(decision, params) and approval is None:
+        raise UserError(
+            f"{decision.candidate}: {decision.reason}, and promote.approval is manual: give "
+            "--reviewer and --note (and --reject), or run the flow `evaluate` and answer there"
+        )
+    return conclude(workspace, params, decision, approval)
+
+
+def judge(workspace: Workspace, params: Params) -> Decision:
+    """What the gate says of the candidate; nothing that clients see changes.
+
+    A candidate that waits for a person, or that one rejected, is not measured again.
+
+    Raises:
+        UserError: as `promote`.
     """
     receipt = Receipt.read(workspace.receipt)
     with Database(milvus_uri(workspace, params.ingest)) as database:
         champion = database.target(CHAMPION)
-        if champion == receipt.collection:
-            decision = _unchanged(receipt.collection)
-            catch_up_with_journal(workspace, database.gallery(receipt.collection), params)
-        else:
-            decision = _decide(workspace, params, receipt, champion)
-            if decision.promoted:
-                _carry_out(workspace, database, receipt, decision, params)
-            else:
-                _write_record(workspace, decision)
-        if decision.promoted:
-            _clean_up(workspace, database, params.promote.keep)
+    if champion == receipt.collection:
+        return _unchanged(receipt.collection)
+    pending = Pending.read(workspace.pending)
+    if pending is not None and pending.is_of(receipt.collection, champion):
+        return pending.decision
+    rejected = _rejected(workspace, receipt.collection, champion)
+    decision = rejected or _decide(workspace, params, receipt, champion)
     for rule in decision.rules:
         console.print(f"  {'holds' if rule.passed else 'BROKEN'}: {rule.line}")
+    if awaits_approval(decision, params):
+        Pending.write(workspace.pending, decision)
+    return decision
+
+
+def awaits_approval(decision: Decision, params: Params) -> bool:
+    """Whether a person has to say whether this candidate may serve."""
+    new = decision.promoted and decision.champion != decision.candidate
+    return new and params.promote.approval == "manual"
+
+
+def conclude(
+    workspace: Workspace, params: Params, decision: Decision, approval: Approval | None = None
+) -> Decision:
+    """Make what was decided so, and record who decided it and why.
+
+    Args:
+        workspace: the candidate's.
+        params: those of `judge`.
+        decision: of `judge`.
+        approval: of a person, where `awaits_approval` says so.
+
+    Raises:
+        UserError: as `promote`.
+    """
+    receipt = Receipt.read(workspace.receipt)
+    if approval is not None and decision.promoted:
+        decision = _reviewed(decision, approval)
+    with Database(milvus_uri(workspace, params.ingest)) as database:
+        if decision.candidate != receipt.collection:
+            raise UserError(
+                f"{workspace.receipt}: {receipt.collection} was ingested since {decision.candidate}"
+                " was judged; run `unbundle promote`"
+            )
+        if decision.champion == decision.candidate:
+            catch_up_with_journal(workspace, database.gallery(receipt.collection), params)
+        elif decision.promoted:
+            _carry_out(workspace, database, receipt, decision, params)
+        else:
+            _write_record(workspace, decision)
+        if decision.promoted:
+            _clean_up(workspace, database, params.promote.keep)
+    workspace.pending.unlink(missing_ok=True)
     console.print(f"  {decision.reason}")
     return decision
+
+
+def _reviewed(decision: Decision, approval: Approval) -> Decision:
+    approved = approval.decision == "approve"
+    said = "approved" if approved else "rejected"
+    note = f": {approval.note}" if approval.note else ""
+    reason = f"{said} by {approval.reviewer}{note}"
+    if approved:
+        reason = f"{decision.reason}; {reason}"
+    return decision.model_copy(
+        update={"promoted": approved, "reason": reason, "approval": approval.model_dump()}
+    )
+
+
+def _rejected(workspace: Workspace, candidate: str, champion: str | None) -> Decision | None:
+    """The decision of a person who rejected this very candidate."""
+    if not workspace.promotion.is_file():
+        return None
+    last = json.loads(workspace.promotion.read_text(encoding="utf-8"))
+    last.pop("decided_at", None)
+    decision = Decision.model_validate(last)
+    same = (decision.candidate, decision.champion) == (candidate, champion)
+    approval = decision.approval or {}
+    person = approval.get("decision") == "reject" and approval.get("reviewer") != NOBODY
+    return decision if same and person and not decision.promoted else None
 
 
 def _carry_out(
@@ -243,13 +332,27 @@ def _bundles(workspace: Workspace) -> list[Path]:
     return [path.parent for path in workspace.bundles.glob(f"[0-9a-f]*/{SETTINGS}")]
 
 
-def command() -> None:
+def command(
+    reviewer: Annotated[
+        str, typer.Option(help="Who decides, where promote.approval is manual.")
+    ] = "",
+    note: Annotated[str, typer.Option(help="Why.")] = "",
+    reject: Annotated[bool, typer.Option("--reject", help="Keep the candidate out.")] = False,
+) -> None:
     """Let clients be answered from the fresh collection, if it passes the gate."""
-    _promote_or_fail(Workspace(), load_params())
+    approval = None
+    if reviewer:
+        decision: Literal["approve", "reject"] = "reject" if reject else "approve"
+        approval = Approval(decision=decision, reviewer=reviewer, note=note)
+    elif note or reject:
+        raise UserError("--note and --reject are a person's: give --reviewer, too")
+    _promote_or_fail(Workspace(), load_params(), approval)
 
 
-def _promote_or_fail(workspace: Workspace, params: Params) -> None:
-    decision = promote(workspace, params)
+def _promote_or_fail(
+    workspace: Workspace, params: Params, approval: Approval | None = None
+) -> None:
+    decision = promote(workspace, params, approval)
     if not decision.promoted:
         raise UserError(decision.reason)
 

@@ -126,6 +126,16 @@ class Workspace:
         return self.root / "artifacts/promotion.json"
 
     @property
+    def pending(self) -> Path:
+        """JSON: the candidate that waits for a person."""
+        return self.root / "artifacts/pending.json"
+
+    @property
+    def champion_metrics(self) -> Path:
+        """JSON, not an output: how the serving index answers today's queries."""
+        return self.root / "reports/champion.json"
+
+    @property
     def ablation(self) -> Path:
         """Folder: per-query figures of each variant of the ablation."""
         return self.root / "data/ablation"
