@@ -11,7 +11,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format constraints clean
+.PHONY: help demo orchestrate test check format constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -29,6 +29,9 @@ demo: $(VENV)/.installed ## train on the demo catalogue, promote, answer a bundl
 	@dvc repro
 	@unbundle promote
 	@python -m tasks.showcase
+
+orchestrate: $(VENV)/.installed ## start server, worker and deployments; Ctrl-C stops them
+	@exec python -m flows.orchestrate
 
 test: $(VENV)/.installed ## run the tests
 	@# The flows' servers mostly wait, so they run beside the rest; each takes one core.

@@ -22,7 +22,14 @@ from urllib.parse import urlsplit
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
-from serving.columns import FIXED_FIELDS, TEXT_BYTES, Column, dump_columns
+from serving.columns import (
+    FIXED_FIELDS,
+    TEXT_BYTES,
+    TRACE_LENGTH,
+    TRACES,
+    Column,
+    dump_columns,
+)
 from serving.errors import UserError
 from serving.gallery import ID_LENGTH, METRIC, TIMEOUT, VECTOR, Gallery
 
@@ -300,6 +307,8 @@ class Database:
         schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=dimension)
         for field in FIXED_FIELDS[1:]:
             schema.add_field(field, DataType.VARCHAR, max_length=TEXT_BYTES)
+        for field in TRACES:
+            schema.add_field(field, DataType.VARCHAR, max_length=TRACE_LENGTH)
         for column in columns:
             if column.numeric:
                 schema.add_field(column.field, DataType.DOUBLE)

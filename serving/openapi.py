@@ -77,6 +77,10 @@ BATCH_BODY: dict[str, Any] = {
 }
 
 
+KEYED: dict[str, Any] = {"security": [{"key": []}]}
+"""A route that needs the service's key."""
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The responses of a route that answers errors with these statuses, and with the usual ones."""
     schema = {"$ref": _COMPONENT.format(model=Problem.__name__)}
@@ -101,6 +105,7 @@ def described(app: FastAPI) -> None:
                 [(Query, "validation"), (Problem, "validation")], ref_template=_COMPONENT
             )
             schema["components"]["schemas"] |= extra["$defs"]
+            schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             app.openapi_schema = schema
         return app.openapi_schema
 

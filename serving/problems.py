@@ -27,6 +27,8 @@ class Kind(Enum):
     """What can go wrong: the last part of the problem's `type`, its status and its title."""
 
     MALFORMED = ("malformed", 400, "The request cannot be read")
+    KEY_NEEDED = ("key-needed", 401, "The request needs the service's key")
+    CHANGES_OFF = ("changes-off", 403, "This service lets nobody change products")
     NOT_FOUND = ("not-found", 404, "There is no such thing")
     UPLOAD_TOO_SLOW = ("upload-too-slow", 408, "The request did not arrive in time")
     TOO_LARGE = ("too-large", 413, "The request is too large")

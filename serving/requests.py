@@ -26,14 +26,15 @@ from serving.problems import Fault, Kind, ProblemError, invalid
 JSON = "application/json"
 FORM = "multipart/form-data"
 Model = TypeVar("Model", bound=BaseModel)
-_DOCUMENTS = ("boxes", "filters")  # JSON texts in a form
+_DOCUMENTS = ("boxes", "filters", "fields")  # JSON texts in a form
 
 
 def _decoded(value: Any) -> Any:
     return base64.b64decode("".join(value.split()), validate=True) if _is_text(value) else value
 
 
-def _encodable(value: Any) -> Any:
+def encodable(value: Any) -> Any:
+    """A text that is UTF-8, or anything else, as it is."""
     if _is_text(value):
         value.encode()  # a lone surrogate is a ValueError; the tokenizer would fail on it
     return value
@@ -57,7 +58,7 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     photo: Base64 | None = Field(default=None, description="A JPEG, PNG or WebP file.")
-    caption: Annotated[str, BeforeValidator(_encodable)] = Field(
+    caption: Annotated[str, BeforeValidator(encodable)] = Field(
         default="", description="The title; it may name only some of the products."
     )
     boxes: list[Corners] | None = Field(
@@ -92,23 +93,29 @@ class Queries(BaseModel):
 
 
 async def read_query(request: Request, limits: Limits) -> Callable[[], Query]:
-    """Receive a request's body.
+    """Receive a query, as `read_body` does, and hold it to the limits."""
+    read = await read_body(request, limits, Query)
+    return lambda: _within(read(), limits)
+
+
+async def read_body(request: Request, limits: Limits, model: type[Model]) -> Callable[[], Model]:
+    """Receive a request's body, JSON or a form.
 
     Returns:
-        What makes the query of it, for a worker: parsing a photo's base64 takes its time.
+        What makes a `model` of it, for a worker: parsing a photo's base64 takes its time.
 
     Raises:
         ProblemError: too large, of another media type, or a form that cannot be read. What is
-            returned raises it, too: an invalid query.
+            returned raises it, too: invalid values.
     """
     limited = _limited(request, limits)
     media_type = _media_type(request)
     if media_type == JSON:
         body = await limited.body()
-        return lambda: _checked(limits, lambda: Query.model_validate_json(body))
+        return lambda: _valid(lambda: model.model_validate_json(body))
     if media_type == FORM:
-        values = await _read_form(limited, limits)
-        return lambda: _checked(limits, lambda: Query.model_validate(_parsed(values)))
+        values = await _read_form(limited, limits, len(model.model_fields))
+        return lambda: _valid(lambda: model.model_validate(_parsed(values)))
     raise await _other_media_type(limited, JSON, FORM)
 
 
@@ -135,7 +142,7 @@ def _checked_batch(body: bytes, limits: Limits) -> list[Query | ProblemError]:
     checked: list[Query | ProblemError] = []
     for values in queries:
         try:
-            checked.append(_checked(limits, partial(Query.model_validate, values)))
+            checked.append(_within(_valid(partial(Query.model_validate, values)), limits))
         except ProblemError as problem:
             checked.append(problem)
     return checked
@@ -192,11 +199,9 @@ async def _discard_some(request: Request, most: int) -> None:
             return
 
 
-async def _read_form(request: Request, limits: Limits) -> dict[str, Any]:
+async def _read_form(request: Request, limits: Limits, fields: int) -> dict[str, Any]:
     try:
-        form = await request.form(
-            max_files=1, max_fields=len(Query.model_fields), max_part_size=limits.body_bytes
-        )
+        form = await request.form(max_files=1, max_fields=fields, max_part_size=limits.body_bytes)
     except (ValueError, KeyError) as error:
         # Of a charset or a header that no one can decode.
         raise ProblemError(Kind.MALFORMED, f"the form: {type(error).__name__}") from error
@@ -225,8 +230,7 @@ def _parsed(values: dict[str, Any]) -> dict[str, Any]:
     return parsed
 
 
-def _checked(limits: Limits, read: Callable[[], Query]) -> Query:
-    query = _valid(read)
+def _within(query: Query, limits: Limits) -> Query:
     if "k" not in query.model_fields_set:
         query = query.model_copy(update={"k": min(query.k, limits.k)})
     for name, found, most in (
@@ -249,7 +253,12 @@ def _valid(read: Callable[[], Model]) -> Model:
 
 def _check_limit(field: str, found: int, most: int) -> None:
     if found > most:
-        raise _fault(field, f"{found:,} are too many; the limit is {most:,}")
+        raise over_limit(field, found, most)
+
+
+def over_limit(field: str, found: int, most: int) -> ProblemError:
+    """The problem of a value that is too long."""
+    return _fault(field, f"{found:,} are too many; the limit is {most:,}")
 
 
 def _fault(field: str, detail: str) -> ProblemError:

@@ -30,6 +30,10 @@ def serve(
         str | None,
         typer.Option(help="Milvus: a folder *.db or a URL. Else MILVUS_URI, else data/milvus.db."),
     ] = None,
+    journal: Annotated[
+        Path,
+        typer.Option(envvar="UNBUNDLE_JOURNAL", help="Folder where changes are recorded."),
+    ] = Path("data/journal"),
     workers: Annotated[
         int, typer.Option(envvar="UNBUNDLE_WORKERS", min=1, help="Queries that run at once.")
     ] = Limits.workers,
@@ -95,7 +99,7 @@ def serve(
         retry_after=retry_after,
         poll=poll,
     )
-    _run(listen(host, port), bundle, uri, threads, limits)
+    _run(listen(host, port), bundle, uri, threads, limits, journal)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -119,10 +123,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _run(
-    listener: socket.socket, bundle: Path, uri: str | None, threads: int, limits: Limits
+    listener: socket.socket,
+    bundle: Path,
+    uri: str | None,
+    threads: int,
+    limits: Limits,
+    journal: Path,
 ) -> None:
     import uvicorn
 
+    from serving.journal import Journal
     from serving.live import Live
     from serving.service import create_app
 
@@ -130,7 +140,7 @@ def _run(
     share = threads or max(1, (os.cpu_count() or 1) // limits.workers)
     live = Live(bundle, uri, threads=share, poll=limits.poll)
     config = uvicorn.Config(
-        create_app(live, limits),
+        create_app(live, limits, Journal(journal)),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -11,9 +11,11 @@ from fastapi import FastAPI, Path, Request, Response
 from fastapi import Query as Parameter
 from starlette.requests import ClientDisconnect
 
+from serving.changes import add_changes
 from serving.errors import UserError
 from serving.gallery import Hit
 from serving.imaging import open_upload
+from serving.journal import Journal
 from serving.limits import USUAL_K, Limits
 from serving.live import Live, NotReadyError
 from serving.openapi import BATCH_BODY, SEARCH_BODY, described, problems
@@ -25,6 +27,7 @@ from serving.telemetry import Measured, Telemetry
 from serving.workers import FullError, Workers
 
 Result = TypeVar("Result")
+_JOURNAL = Journal()
 Identifier = Annotated[str, Path(description="Id of a photo of the catalogue.")]
 
 
@@ -59,8 +62,14 @@ class Similar:
     bundle: str
 
 
-def create_app(live: Live, limits: Limits) -> FastAPI:
-    """The service around a champion, which it opens when it starts and closes when it stops."""
+def create_app(live: Live, limits: Limits, journal: Journal = _JOURNAL) -> FastAPI:
+    """The service around a champion, which it opens when it starts and closes when it stops.
+
+    Args:
+        live: the champion.
+        limits: of requests.
+        journal: where changes of products are recorded.
+    """
     workers = Workers(limits.workers, limits.queue)
     telemetry = Telemetry(workers, live)
     desk = _Desk(live, workers, limits)
@@ -83,13 +92,14 @@ def create_app(live: Live, limits: Limits) -> FastAPI:
     app.add_middleware(Measured, telemetry=telemetry)
     tell_problems(app, limits.retry_after)
     _add_queries(app, desk, telemetry, limits)
+    add_changes(app, desk, live, limits, journal)
     _add_health(app, live, telemetry, limits)
     described(app)
     return app
 
 
 class _Desk:
-    """Takes requests in: a place, a body, a worker, all within the time."""
+    """Takes requests in: a place, a body, a worker, all within the time; see `changes.Desk`."""
 
     def __init__(self, live: Live, workers: Workers, limits: Limits) -> None:
         self.live, self._workers, self._limits = live, workers, limits

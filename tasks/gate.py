@@ -72,6 +72,8 @@ class Decision(BaseModel):
     candidate: str
     champion: str | None
     rules: tuple[Rule, ...] = ()
+    approval: dict[str, str] | None = None
+    """A person's word: decision, reviewer, note."""
 
 
 def decide(candidate: Candidate, champion: Evidence | None, params: Params) -> Decision:

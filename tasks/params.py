@@ -214,6 +214,8 @@ class Evaluate(Section):
 class Promote(Section):
     """What a candidate must show before clients see it, and what is kept of older ones."""
 
+    approval: Literal["auto", "manual"]
+    approval_wait_s: int = Field(ge=1)
     min_average_precision: float = Field(ge=0, le=1)
     min_coverage: float = Field(ge=0, le=1)
     tolerance: float = Field(ge=0)
@@ -350,6 +352,13 @@ class Ingest(Section):
     hnsw: Graph
 
 
+class Refresh(Section):
+    """How the serving index follows its source."""
+
+    shard: int = Field(ge=1)
+    max_removed: float = Field(ge=0, le=1)
+
+
 class Readout(Section):
     """How a trained network's heads become a ranking; a row of the ablation's table."""
 
@@ -391,6 +400,7 @@ class Params(Section):
     ablation: Ablation
     ingest: Ingest
     evaluate: Evaluate
+    refresh: Refresh
     promote: Promote
     orchestrate: Orchestrate
 

@@ -91,6 +91,16 @@ class Workspace:
         return self.root / "data/bundles"
 
     @property
+    def journal(self) -> Path:
+        """Folder, not an output: live changes of the serving index, see `serving.journal`."""
+        return self.root / "data/journal"
+
+    @property
+    def refreshes(self) -> Path:
+        """Folder, not an output: receipts of refreshes."""
+        return self.root / "data/refresh"
+
+    @property
     def milvus(self) -> Path:
         """The Milvus Lite database, not an output."""
         return self.root / "data/milvus.db"
@@ -119,6 +129,16 @@ class Workspace:
     def promotion(self) -> Path:
         """JSON: the gate's last decision."""
         return self.root / "artifacts/promotion.json"
+
+    @property
+    def pending(self) -> Path:
+        """JSON: the candidate that waits for a person."""
+        return self.root / "artifacts/pending.json"
+
+    @property
+    def champion_metrics(self) -> Path:
+        """JSON, not an output: how the serving index answers today's queries."""
+        return self.root / "reports/champion.json"
 
     @property
     def ablation(self) -> Path:

@@ -16,6 +16,7 @@ from bundles import write_bundle, write_gallery
 from worlds import tiny_params
 
 from serving.database import Database
+from serving.journal import Journal
 from serving.limits import Limits
 from serving.live import Live
 from serving.serve import listen
@@ -57,10 +58,16 @@ class Service:
 
 
 @contextmanager
-def service(bundles: Path, uri: Path, limits: Limits) -> Iterator[Service]:
+def service(
+    bundles: Path, uri: Path, limits: Limits, journal: Journal | None = None
+) -> Iterator[Service]:
     """Serve on a free port of the loopback; stop gracefully at the end of the block."""
     live = Live(bundles, str(uri), threads=1, poll=limits.poll)
-    config = uvicorn.Config(create_app(live, limits), log_config=None, access_log=False)
+    config = uvicorn.Config(
+        create_app(live, limits, journal or Journal(uri.parent / "journal")),
+        log_config=None,
+        access_log=False,
+    )
     server = uvicorn.Server(config)
     # It listens already: a client that comes before the service has started waits.
     with listen("127.0.0.1", 0) as listener:
