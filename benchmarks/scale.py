@@ -9,8 +9,8 @@ order, dropped before the next. A size that was measured stays in `reports/scale
 measured again; one that was interrupted goes on where its rows end. The table of all of them goes
 to `docs/performance.md`. Vectors are those of `benchmarks.embeddings` in the layout of a bundle.
 
-- insert: rows a second through `Gallery.upsert`, vectors given; `of raw`: that rate over the rate of
-  `MilvusClient.insert` with the same rows, both in turns, batch by batch.
+- insert: rows a second through `Gallery.upsert`, vectors given; `of raw`: that rate over the rate
+  of `MilvusClient.insert` with the same rows, both in turns, batch by batch.
 - index: seconds from the last row until every row is sealed, indexed and loaded.
 - recall@10: of `Gallery.search` against all inner products in numpy.
 - p50, p99: milliseconds of `Gallery.search_products` for ten products, one vector a call, by one

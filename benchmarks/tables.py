@@ -16,9 +16,7 @@ def write_section(name: str, text: str, page: Path = PAGE) -> None:
     old = page.read_text(encoding="utf-8") if page.exists() else "# Performance\n"
     section = f"{begin}\n{text.strip()}\n{end}"
     before, found, rest = old.partition(begin)
-    if found:
-        new = before + section + rest.partition(end)[2]
-    else:
-        new = f"{old.rstrip()}\n\n{section}\n"
+    kept = before + section + rest.partition(end)[2]
+    new = kept if found else f"{old.rstrip()}\n\n{section}\n"
     with atomic_file(page) as temporary:
         temporary.write_text(new, encoding="utf-8")

@@ -78,9 +78,10 @@ def test_the_image_has_no_package_that_only_training_needs(image: Path, tmp_path
 
 
 def test_serving_imports_in_two_seconds_of_processor_time(image: Path, tmp_path: Path) -> None:
+    # The interpreter's own start counts, too.
     program = (
-        "import os; before = os.times(); import serving; serving.ProductSearch; after = os.times(); "
-        "print(after.user - before.user + after.system - before.system)"
+        "import os; import serving; serving.ProductSearch; "
+        "print(os.times().user + os.times().system)"
     )
     # The first import compiles; the second is what a start costs.
     seconds = [float(run([str(image / "bin/python"), "-c", program], tmp_path)) for _ in range(3)]
