@@ -124,12 +124,13 @@ def fill(task: Task) -> dict[str, Any]:
     chunks = task.rows // CHUNK
     each = -(-QUERIES // chunks)
     asked: list[Vectors] = []
-    seconds = written = 0.0
+    seconds, written = 0.0, 0
     with Database(task.uri, create=True) as database:
         _forget_peak(task.uri)
         gallery = _create(database, task.name, task)
         compared = _compare(database, gallery, embeddings, task)
-        done = gallery.count() // CHUNK
+        # At least one chunk is written, so that there is a rate.
+        done = min(gallery.count() // CHUNK, chunks - 1)
         for number in track(range(chunks), f"{task.rows:,} rows", chunks):
             rows, queries = embeddings.chunk(number, each)
             asked.append(queries)
@@ -147,7 +148,7 @@ def fill(task: Task) -> dict[str, Any]:
         "queries": queries,
         "truth": truth,
         "segments": segments,
-        "rows_per_second": written / seconds if written else float("nan"),
+        "rows_per_second": written / seconds,
         "of_raw": compared,
         "index_seconds": index_seconds,
         "most_memory": _memory(task.uri, "peak"),
