@@ -41,11 +41,13 @@ test: $(VENV)/.installed ## run the tests
 	pytest --ignore=tests/flows; rest=$$?; \
 	wait $$flows; walked=$$?; cat $$log; exit $$((rest + walked))
 
-check: $(VENV)/.installed ## lint, format, types, import contracts
+check: $(VENV)/.installed ## lint, format, types, import contracts, container
 	@ruff check .
 	@ruff format --check .
 	@mypy
 	@lint-imports
+	@hadolint infra/Dockerfile
+	@PREFECT_AUTH=user:password docker-compose -f infra/compose.yaml config --quiet
 
 format: $(VENV)/.installed ## format and repair what ruff can
 	@ruff format .

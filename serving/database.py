@@ -148,12 +148,13 @@ class Database:
 
     @property
     def version(self) -> str:
-        """The server's version, `milvus-lite-…` for Milvus Lite."""
+        """The server's version, `milvus_lite-…` for Milvus Lite."""
         return str(self.client.get_server_version(timeout=TIMEOUT))
 
     def index(self, hnsw: Hnsw = _HNSW) -> dict[str, str | int]:
         """The index that `create_gallery` makes here: FLAT (exact) on Lite, HNSW on a server."""
-        if "lite" in self.version:
+        # Not by "lite" alone: the server of the PyPI package milvus calls itself v2.3.5-lite.
+        if self.version.startswith("milvus_lite"):
             # Lite's HNSW is no faster, and loses hits under filters.
             return {"type": "FLAT", "metric": METRIC}
         return {"type": "HNSW", "metric": METRIC, **asdict(hnsw)}

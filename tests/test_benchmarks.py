@@ -1,14 +1,17 @@
 """The benchmarks run and say what they measured."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from served import serve
 from styles import SCENES, Size, write_catalogue
 
-from benchmarks import detection, load
+from benchmarks import detection, embeddings, load, scale
 from benchmarks.tables import write_section
 from models.detector import Detector, DetectorConfig
+from serving.bundle import Bundle
+from serving.database import Database, Hnsw
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +79,28 @@ def test_a_page_without_a_section_gets_it(tmp_path: Path) -> None:
         write_section(name, text, page)
     a, b = "<!-- a:begin -->\nthree\n<!-- a:end -->", "<!-- b:begin -->\ntwo\n<!-- b:end -->"
     assert page.read_text(encoding="utf-8") == f"# Performance\n\n{a}\n\n{b}\n"
+
+
+def test_a_size_is_filled_and_asked_and_an_interrupted_fill_goes_on(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (embeddings, scale):
+        monkeypatch.setattr(module, "CHUNK", 200)
+    monkeypatch.setattr(scale, "COMPARED", 200)
+    monkeypatch.setattr(scale, "QUERIES", 40)
+    settings = Bundle.open(tiny_bundle).embedding
+    task = scale.Task(str(tmp_path / "milvus.db"), 400, 100, settings, Hnsw())
+    first = scale.fill(task)
+    with Database(task.uri) as database:
+        gallery = database.gallery(task.name)
+        assert gallery.count() == 400
+        database.client.delete(task.name, ids=[f"p{row:08d}" for row in range(250, 400)])
+    again = scale.fill(task)
+    assert (first["queries"] == again["queries"]).all()
+    assert first["truth"] == again["truth"]
+    answered = scale.ask(task, again["queries"], again["truth"])
+    assert answered["recall"] == 1.0
+    values = first | answered | {"rows": 400, "dimension": 36, "batch": 100}
+    one = scale.Measured(**{field.name: values[field.name] for field in fields(scale.Measured)})
+    assert "| Lite " in scale.table([one])
+    assert "| 400 | exact | 1 |" in scale.table([one])
