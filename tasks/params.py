@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from serving.bundle import Precision
 from serving.embedding import TERMS, Modality
 from serving.errors import UserError
 
@@ -222,6 +223,8 @@ class Promote(Section):
     slice_tolerance: float = Field(ge=0)
     min_slice: int = Field(ge=1)
     min_cosine: float = Field(ge=-1, le=1)
+    min_int8_cosine: float = Field(ge=-1, le=1)
+    max_int8_loss: float = Field(ge=0, le=1)
     min_index_recall: float = Field(ge=0, le=1)
     max_latency_ratio: float = Field(gt=0)
     keep: int = Field(ge=0)
@@ -325,10 +328,20 @@ class Weights(Section):
     title: TermWeights
 
 
+class Precisions(Section):
+    """What each network of a bundle computes with."""
+
+    detector: Precision
+    backbone: Precision
+    capture: Precision
+
+
 class Export(Section):
-    """What goes into the bundle beside the networks."""
+    """What goes into the bundle beside the networks, and what these compute with."""
 
     parity_photos: int = Field(ge=10)
+    precision: Precisions
+    calibration_photos: int = Field(ge=1)
     weights: Weights
     grid: tuple[float, ...] = Field(min_length=2)
     spreads: tuple[float, ...] = Field(min_length=1)

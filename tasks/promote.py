@@ -258,7 +258,8 @@ def _candidate(
     params: Params,
 ) -> Candidate:
     k = params.evaluate.ks[0]
-    parity = search.encoder.bundle.parity
+    bundle = search.encoder.bundle
+    int8 = bundle.int8 or {"networks": {}, "cost": None}
     return Candidate(
         collection=search.gallery.name,
         average_precision=table[f"mAP@{k}"].to_numpy(),
@@ -269,7 +270,9 @@ def _candidate(
             for name in table.columns
             if name.startswith(SLICE)
         },
-        cosines={network: values["min_cosine"] for network, values in parity.items()},
+        cosines={network: values["min_cosine"] for network, values in bundle.parity.items()},
+        int8_cosines={name: values["min_cosine"] for name, values in int8["networks"].items()},
+        int8_gain=int8["cost"] and int8["cost"]["mAP@10"]["mean"],
         index_recall=figures["index"][f"recall@{params.evaluate.index_k}"],
         rows=search.gallery.count(),
         gallery=_expected_rows(workspace, search.gallery, queries),
