@@ -237,6 +237,8 @@ def _compare(database: Database, gallery: Gallery, embeddings: Embeddings, task:
                 "image": item.image,
                 "brand": item.columns["brand"],
                 "price": float(item.columns["price"]),
+                "digest": item.digest,
+                "source": item.source,
             }
             for item, vector in zip(named, vectors, strict=True)
         ]
