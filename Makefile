@@ -33,12 +33,12 @@ demo: $(VENV)/.installed ## train on the demo catalogue, promote, answer a bundl
 orchestrate: $(VENV)/.installed ## start server, worker and deployments; Ctrl-C stops them
 	@exec python -m flows.orchestrate
 
-test: $(VENV)/.installed ## run the tests
+test: $(VENV)/.installed ## run the tests; PYTEST=--require-browser: the page's, too, or fail
 	@# The flows' servers mostly wait, so they run beside the rest; each takes one core.
 	@export OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 OMP_NUM_THREADS=1; \
 	log=$$(mktemp); trap 'rm -f $$log' EXIT; \
 	pytest tests/flows >$$log 2>&1 & flows=$$!; \
-	pytest --ignore=tests/flows; rest=$$?; \
+	pytest --ignore=tests/flows $(PYTEST); rest=$$?; \
 	wait $$flows; walked=$$?; cat $$log; exit $$((rest + walked))
 
 check: $(VENV)/.installed ## lint, format, types, import contracts, container

@@ -6,15 +6,16 @@ The key is UNBUNDLE_API_KEY of the environment; without one the service lets nob
 import hashlib
 import hmac
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from serving.catchup import Product, delete, put
 from serving.columns import clip
+from serving.desk import Desk
 from serving.filters import Value
 from serving.gallery import ID_LENGTH, Item
 from serving.imaging import open_upload
@@ -28,8 +29,6 @@ from serving.search import ProductSearch
 
 KEY = "UNBUNDLE_API_KEY"
 
-Result = TypeVar("Result")
-Read = Callable[[Request], Awaitable[Callable[[], Result]]]
 Identifier = Annotated[
     str,
     Path(description="Id of the product's photo.", pattern=rf"^[A-Za-z0-9_.:-]{{1,{ID_LENGTH}}}$"),
@@ -51,13 +50,6 @@ class Fresh(BaseModel):
         description="Cells of the catalogue's own columns by name: all that the index has.",
         examples=[{"price": 12.5, "brand": "AHC"}],
     )
-
-
-class Desk(Protocol):
-    """Takes requests in: a place, a body, a worker, all within the time."""
-
-    async def answer(self, request: Request, read: Read[Result]) -> Result:
-        """Answer a request: `read` receives its body and returns the work for a thread."""
 
 
 def _body() -> dict[str, Any]:

@@ -10,13 +10,13 @@ from serving.imaging import Photo
 from serving.search import Answer, Box, Hit, Instance
 
 COLOURS = (
-    "#e4572e",
+    "#cc4420",
     "#1f7a8c",
     "#8e44ad",
-    "#2e9e5b",
+    "#26834b",
     "#c9184a",
     "#3a5bd9",
-    "#b26a00",
+    "#9c5d00",
     "#5c6b73",
 )
 """Of the boxes, by turns: dark enough for white numbers, apart for colour-blind eyes."""

@@ -12,6 +12,9 @@ import typer
 from serving.errors import UserError
 from serving.limits import MOST_BOXES, Limits
 
+IMAGES = Path("data/catalogue")
+SAMPLES = Path("data/samples")
+
 # FastAPI and its friends are imported by the command: the others start without them.
 
 
@@ -34,6 +37,15 @@ def serve(
         Path,
         typer.Option(envvar="UNBUNDLE_JOURNAL", help="Folder where changes are recorded."),
     ] = Path("data/journal"),
+    images: Annotated[
+        Path, typer.Option(envvar="UNBUNDLE_IMAGES", help="The catalogue's folder, for pictures.")
+    ] = IMAGES,
+    samples: Annotated[
+        Path,
+        typer.Option(
+            envvar="UNBUNDLE_SAMPLES", help="Photos to try on the page, each with a title in .txt."
+        ),
+    ] = SAMPLES,
     workers: Annotated[
         int, typer.Option(envvar="UNBUNDLE_WORKERS", min=1, help="Queries that run at once.")
     ] = Limits.workers,
@@ -99,7 +111,8 @@ def serve(
         retry_after=retry_after,
         poll=poll,
     )
-    _run(listen(host, port), bundle, uri, threads, limits, journal)
+    folders = (_folder("--images", images, IMAGES), _folder("--samples", samples, SAMPLES))
+    _run(listen(host, port), bundle, uri, threads, limits, journal, *folders)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -122,6 +135,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _folder(option: str, folder: Path, usual: Path) -> Path | None:
+    if folder.is_dir():
+        return folder
+    if folder == usual:
+        return None
+    raise UserError(f"{option} {folder}: no such folder; give one, or leave the option out")
+
+
 def _run(
     listener: socket.socket,
     bundle: Path,
@@ -129,6 +150,8 @@ def _run(
     threads: int,
     limits: Limits,
     journal: Path,
+    images: Path | None,
+    samples: Path | None,
 ) -> None:
     import uvicorn
 
@@ -140,7 +163,7 @@ def _run(
     share = threads or max(1, (os.cpu_count() or 1) // limits.workers)
     live = Live(bundle, uri, threads=share, poll=limits.poll)
     config = uvicorn.Config(
-        create_app(live, limits, Journal(journal)),
+        create_app(live, limits, Journal(journal), images, samples),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -1,32 +1,32 @@
 """The routes of the REST service."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Annotated, TypeVar
+from pathlib import Path as Folder
+from typing import Annotated
 
 from fastapi import FastAPI, Path, Request, Response
 from fastapi import Query as Parameter
-from starlette.requests import ClientDisconnect
 
 from serving.changes import add_changes
+from serving.desk import Desk, at_once
 from serving.errors import UserError
 from serving.gallery import Hit
 from serving.imaging import open_upload
 from serving.journal import Journal
 from serving.limits import USUAL_K, Limits
-from serving.live import Live, NotReadyError
+from serving.live import Live
 from serving.openapi import BATCH_BODY, SEARCH_BODY, described, problems
+from serving.pages import add_page, add_pictures
 from serving.problems import Kind, Problem, ProblemError, refused, tell_problems
-from serving.requests import Query, discard, read_batch, read_query
+from serving.requests import Query, read_batch, read_query
 from serving.search import Answer, Question
 from serving.telemetry import MEDIA_TYPE as METRICS
 from serving.telemetry import Measured, Telemetry
-from serving.workers import FullError, Workers
+from serving.workers import Workers
 
-Result = TypeVar("Result")
 _JOURNAL = Journal()
 Identifier = Annotated[str, Path(description="Id of a photo of the catalogue.")]
 
@@ -62,23 +62,33 @@ class Similar:
     bundle: str
 
 
-def create_app(live: Live, limits: Limits, journal: Journal = _JOURNAL) -> FastAPI:
+def create_app(
+    live: Live,
+    limits: Limits,
+    journal: Journal = _JOURNAL,
+    images: Folder | None = None,
+    samples: Folder | None = None,
+) -> FastAPI:
     """The service around a champion, which it opens when it starts and closes when it stops.
 
     Args:
         live: the champion.
         limits: of requests.
         journal: where changes of products are recorded.
+        images: the catalogue's folder, for pictures.
+        samples: a folder of photos to try, see `serving.pages.read_samples`.
     """
     workers = Workers(limits.workers, limits.queue)
+    painters = Workers(limits.workers, limits.queue)
     telemetry = Telemetry(workers, live)
-    desk = _Desk(live, workers, limits)
+    desk = Desk(live, workers, limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         with live:
             yield
             workers.close()
+            painters.close()
 
     # The framework's pages of documentation load scripts from another host.
     app = FastAPI(
@@ -93,60 +103,14 @@ def create_app(live: Live, limits: Limits, journal: Journal = _JOURNAL) -> FastA
     tell_problems(app, limits.retry_after)
     _add_queries(app, desk, telemetry, limits)
     add_changes(app, desk, live, limits, journal)
+    add_pictures(app, live, Desk(live, painters, limits), limits, images, samples)
     _add_health(app, live, telemetry, limits)
+    add_page(app)
     described(app)
     return app
 
 
-class _Desk:
-    """Takes requests in: a place, a body, a worker, all within the time; see `changes.Desk`."""
-
-    def __init__(self, live: Live, workers: Workers, limits: Limits) -> None:
-        self.live, self._workers, self._limits = live, workers, limits
-        self._later = {"Retry-After": str(limits.retry_after)}
-
-    async def answer(
-        self, request: Request, read: Callable[[Request], Awaitable[Callable[[], Result]]]
-    ) -> Result:
-        """Answer a request.
-
-        Args:
-            request: the request.
-            read: receives its body, and returns the work for a thread.
-
-        Raises:
-            ProblemError: full, too slow, or nothing to answer with.
-        """
-        slow = ProblemError(Kind.UPLOAD_TOO_SLOW, f"{self._limits.seconds:g} s have passed")
-        try:
-            with self._workers.place() as place:
-                async with asyncio.timeout(self._limits.seconds):
-                    work = await read(request)
-                    slow = ProblemError(Kind.TOO_SLOW, f"{self._limits.seconds:g} s have passed")
-                    return await place.run(work)
-        except TimeoutError:
-            raise slow from None
-        except ClientDisconnect:
-            raise ProblemError(Kind.MALFORMED, "the body broke off") from None
-        except FullError:
-            await self._drain(request)
-            detail = f"{self._workers.places} requests run or wait; try again"
-            raise ProblemError(Kind.BUSY, detail, self._later) from None
-        except NotReadyError:
-            raise ProblemError(Kind.NOT_READY, "see /readyz", self._later) from None
-
-    async def _drain(self, request: Request) -> None:
-        """Let a refused client finish sending, or it would see a broken connection, no answer."""
-        length = request.headers.get("content-length", "0")
-        if length.isdecimal() and int(length) <= self._limits.body_bytes:
-            try:
-                async with asyncio.timeout(self._limits.retry_after):
-                    await discard(request)
-            except (TimeoutError, ClientDisconnect):
-                pass
-
-
-def _add_queries(app: FastAPI, desk: _Desk, telemetry: Telemetry, limits: Limits) -> None:
+def _add_queries(app: FastAPI, desk: Desk, telemetry: Telemetry, limits: Limits) -> None:
     wanted = Annotated[int, Parameter(ge=1, le=limits.k, description="Products.")]
     usual = min(USUAL_K, limits.k)
 
@@ -181,12 +145,12 @@ def _add_queries(app: FastAPI, desk: _Desk, telemetry: Telemetry, limits: Limits
     @app.get("/products/{identifier}", responses=problems(404))
     async def product(request: Request, identifier: Identifier) -> Product:
         """One photo of the catalogue."""
-        return await desk.answer(request, _at_once(lambda: _product(desk.live, identifier)))
+        return await desk.answer(request, at_once(lambda: _product(desk.live, identifier)))
 
     @app.get("/products/{identifier}/similar", responses=problems(404, 422))
     async def similar(request: Request, identifier: Identifier, k: wanted = usual) -> Similar:
         """The other products nearest to a photo of the catalogue, by its stored vector."""
-        return await desk.answer(request, _at_once(lambda: _similar(desk.live, identifier, k)))
+        return await desk.answer(request, at_once(lambda: _similar(desk.live, identifier, k)))
 
 
 def _add_health(app: FastAPI, live: Live, telemetry: Telemetry, limits: Limits) -> None:
@@ -213,13 +177,6 @@ def _add_health(app: FastAPI, live: Live, telemetry: Telemetry, limits: Limits) 
     async def metrics() -> Response:
         """Figures in Prometheus' text format."""
         return Response(telemetry.text(), media_type=METRICS)
-
-
-def _at_once(work: Callable[[], Result]) -> Callable[[Request], Awaitable[Callable[[], Result]]]:
-    async def read(_: Request) -> Callable[[], Result]:
-        return work
-
-    return read
 
 
 def _search(live: Live, query: Query, limits: Limits) -> Answer:

@@ -4,6 +4,7 @@ python -m tasks.showcase
 """
 
 import shlex
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -16,14 +17,18 @@ from tasks.progress import console
 from tasks.stage import run_stage
 from tasks.workspace import Workspace
 
+SAMPLES = 6
+
 
 def showcase(workspace: Workspace, params: Params) -> None:
-    """Answer one held-out bundle on the terminal; write `demo/answer.png`.
+    """Answer one held-out bundle on the terminal; write `demo/answer.png` and the page's samples.
 
     Raises:
         UserError: the catalogue has no labelled bundle of three products outside training.
     """
-    query = _bundle(read_manifest(workspace.manifest), params.seed)
+    bundles = _bundles(read_manifest(workspace.manifest), params.seed)
+    _write_samples(workspace, bundles.head(SAMPLES))
+    query = bundles.iloc[0]
     picture = workspace.root / "demo/answer.png"
     photo = workspace.catalogue / str(query["image"])
     arguments = ["query", str(photo), "--title", str(query["caption"]), "-k", "3"]
@@ -35,12 +40,23 @@ def showcase(workspace: Workspace, params: Params) -> None:
     main(arguments)
 
 
-def _bundle(manifest: pd.DataFrame, seed: int) -> "pd.Series[str]":
+def _write_samples(workspace: Workspace, bundles: pd.DataFrame) -> None:
+    workspace.samples.mkdir(parents=True, exist_ok=True)
+    for number, (_, row) in enumerate(bundles.iterrows(), 1):
+        photo = workspace.catalogue / str(row["image"])
+        sample = workspace.samples / f"{number:02}{photo.suffix}"
+        shutil.copyfile(photo, sample)
+        sample.with_suffix(".txt").write_text(f"{row['caption']}\n", encoding="utf-8")
+
+
+def _bundles(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Held-out bundles of three products, in an order of the seed."""
     held_out = manifest[manifest["split"].isin(["test", "dev"])]
     bundles = held_out[held_out["labels"].map(lambda labels: len(set(labels)) == len(labels) == 3)]
     if bundles.empty:
         raise UserError("no labelled bundle of three products in dev or test; add one to show")
-    return bundles.iloc[int(np.random.default_rng(seed).integers(len(bundles)))]
+    first = int(np.random.default_rng(seed).integers(len(bundles)))
+    return pd.concat([bundles.iloc[first:], bundles.iloc[:first]])
 
 
 if __name__ == "__main__":

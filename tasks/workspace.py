@@ -16,6 +16,11 @@ class Workspace:
         return self.root / "data/catalogue"
 
     @property
+    def samples(self) -> Path:
+        """Folder: photos to try on the service's page, each with its title in a text file."""
+        return self.root / "data/samples"
+
+    @property
     def manifest(self) -> Path:
         """Parquet: the clean rows."""
         return self.root / "data/manifest.parquet"

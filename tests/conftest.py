@@ -18,6 +18,16 @@ settings.register_profile(
 settings.load_profile("shared machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the page's tests."""
+    parser.addoption(
+        "--require-browser", action="store_true", help="Fail, not skip, where Chromium is missing."
+    )
+    parser.addoption(
+        "--screenshots", type=Path, help="Where to write the pictures of docs/; after `make demo`."
+    )
+
+
 @pytest.fixture(scope="session")
 def tiny_params(tmp_path_factory: pytest.TempPathFactory) -> Params:
     """The project's `params.yaml` at `scale: tiny`."""

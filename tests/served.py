@@ -59,15 +59,18 @@ class Service:
 
 @contextmanager
 def service(
-    bundles: Path, uri: Path, limits: Limits, journal: Journal | None = None
+    bundles: Path,
+    uri: Path,
+    limits: Limits,
+    journal: Journal | None = None,
+    images: Path | None = None,
+    samples: Path | None = None,
 ) -> Iterator[Service]:
     """Serve on a free port of the loopback; stop gracefully at the end of the block."""
     live = Live(bundles, str(uri), threads=1, poll=limits.poll)
-    config = uvicorn.Config(
-        create_app(live, limits, journal or Journal(uri.parent / "journal")),
-        log_config=None,
-        access_log=False,
-    )
+    journal = journal or Journal(uri.parent / "journal")
+    app = create_app(live, limits, journal, images, samples)
+    config = uvicorn.Config(app, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     # It listens already: a client that comes before the service has started waits.
     with listen("127.0.0.1", 0) as listener:

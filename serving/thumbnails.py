@@ -1,0 +1,54 @@
+"""Photos of a folder as small JPEGs, and the way from a stored path to a file of that folder."""
+
+import io
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+_QUALITY = 86
+_BEHIND = "#ffffff"  # a transparent photo: shops show their goods on white
+
+
+def find_photo(folder: Path, image: str) -> Path | None:
+    """The file that a stored path names; None where it is missing or not in the folder.
+
+    Links in the folder are followed: whoever owns it set them (DVC does).
+    """
+    relative = Path(image)
+    if relative.is_absolute() or ".." in relative.parts:
+        return None
+    path = folder / relative
+    return path if path.is_file() else None
+
+
+def thumbnail(path: Path, side: int, most_pixels: int) -> bytes:
+    """A photo as an upright JPEG that fits a square; never enlarged.
+
+    Args:
+        path: of an image file.
+        side: of the square, in pixels.
+        most_pixels: of the photo; its size is read before its pixels.
+
+    Raises:
+        OSError: not a readable image, or one of more pixels.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > most_pixels:
+                raise OSError(f"more than {most_pixels:,} pixels")
+            image.draft("RGB", (side, side))  # a JPEG is decoded at a fraction of its size
+            small = ImageOps.exif_transpose(image)
+            small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+            file = io.BytesIO()
+            _opaque(small).save(file, "JPEG", quality=_QUALITY)
+    except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise OSError(str(error)) from error
+    return file.getvalue()
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    whole = Image.new("RGBA", layer.size, _BEHIND)
+    return Image.alpha_composite(whole, layer).convert("RGB")
