@@ -1,4 +1,4 @@
-"""A bundle whose backbone and CAPTURE are int8, made by the stage and run by the encoder."""
+"""A bundle whose backbone is int8, made by the stage and run by the encoder."""
 
 import json
 import shutil
@@ -13,6 +13,7 @@ from detected import add_queries, write_detected
 
 from models.capture import CaptureConfig, CaptureModel
 from models.detector import Detector, DetectorConfig
+from models.quantization import quantise
 from models.tokenizer import train_tokenizer
 from serving.bundle import Bundle
 from serving.encoder import Encoder
@@ -22,7 +23,7 @@ from tasks.features import features
 from tasks.params import Params, Precisions
 from tasks.workspace import Workspace
 
-PRECISION = {"detector": "fp32", "backbone": "int8", "capture": "int8"}
+PRECISION = {"detector": "fp32", "backbone": "int8"}
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +62,10 @@ def test_params_choose_the_precision_of_each_network(
     assert Bundle.open(workspace.bundle).precision.model_dump() == PRECISION
     assert not operators(workspace.bundle / "detector.onnx")["QuantizeLinear"]
     assert operators(workspace.bundle / "backbone.onnx")["QuantizeLinear"] > 40
-    assert operators(workspace.bundle / "capture.onnx")["DynamicQuantizeLinear"] > 5
 
 
 def test_the_bundle_says_what_int8_costs(settings: dict[str, Any]) -> None:
-    assert set(settings["int8"]["networks"]) == {"backbone", "capture"}
+    assert set(settings["int8"]["networks"]) == {"backbone"}
     assert settings["int8"]["networks"]["backbone"]["min_cosine"] > 0.9
     cost = settings["int8"]["cost"]
     assert cost["queries"] == 20
@@ -115,3 +115,9 @@ def test_weights_that_cpus_sum_in_pairs_have_seven_bits(workspace: Workspace) ->
 def test_bundles_name_no_file_of_the_machine_that_made_them(workspace: Workspace) -> None:
     for name in ("detector.onnx", "backbone.onnx", "capture.onnx"):
         assert b"stack_trace" not in (workspace.bundle / name).read_bytes()
+
+
+def test_a_transformer_is_no_network_for_int8(workspace: Workspace, tmp_path: Path) -> None:
+    path = Path(shutil.copy(workspace.bundle / "capture.onnx", tmp_path / "backbone.onnx"))
+    with pytest.raises(ValueError, match="0 convolutions: int8 is for convolutional networks"):
+        quantise(path, [])
