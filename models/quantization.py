@@ -1,7 +1,6 @@
-"""Networks in int8, by ONNX Runtime's quantiser.
+"""Convolutional networks in int8, by ONNX Runtime's quantiser (static, QDQ).
 
-Convolutional networks get fixed scales from calibration (static, QDQ): activations 8 bits, weights
-per channel. Transformers get their activations' scales while they run (dynamic).
+Activations have 8 bits and scales from calibration, weights a scale per channel.
 
 Weights have 7 bits where products are summed in pairs: CPUs without VNNI do so in 16 bits, which 8
 bits overflow, and with 7 every CPU computes the same vectors. Depthwise convolutions are not
@@ -21,7 +20,6 @@ from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
     QuantType,
-    quantize_dynamic,
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -31,8 +29,7 @@ Inputs = Mapping[str, NDArray[Any]]
 FLOAT_CONVOLUTIONS = 5
 """Convolutions next to the pixels that stay fp32: a fiftieth of the time, and half of the error."""
 
-_STATIC = ["Conv", "Add", "Clip", "Relu"]
-_DYNAMIC = ["MatMul", "Gemm"]
+_OPERATORS = ["Conv", "Add", "Clip", "Relu"]
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
@@ -48,7 +45,10 @@ def quantise(path: Path, batches: Iterable[Inputs]) -> None:
 
     Args:
         path: of the network.
-        batches: inputs by name, like those that it will see; read for convolutional networks only.
+        batches: inputs by name, like those that it will see.
+
+    Raises:
+        ValueError: the network has next to no convolutions.
     """
     with tempfile.TemporaryDirectory() as folder, _quiet():
         plain, prepared = Path(folder) / "plain.onnx", Path(folder) / "prepared.onnx"
@@ -58,39 +58,25 @@ def quantise(path: Path, batches: Iterable[Inputs]) -> None:
         onnx.save(model, plain)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         nodes = [node for node in onnx.load(prepared).graph.node if node.op_type == "Conv"]
-        if len(nodes) > FLOAT_CONVOLUTIONS:
-            _static(prepared, path, batches, nodes)
-        else:
-            quantize_dynamic(
-                prepared,
-                path,
-                op_types_to_quantize=_DYNAMIC,
-                per_channel=True,
-                reduce_range=True,
-                weight_type=QuantType.QInt8,
-            )
-
-
-def _static(
-    source: Path, target: Path, batches: Iterable[Inputs], convolutions: list[onnx.NodeProto]
-) -> None:
-    narrow = {
-        node.input[1]: [{"quant_type": QuantType.QInt8, "axis": 0, "reduce_range": True}]
-        for node in convolutions
-        if not _is_depthwise(node)
-    }
-    quantize_static(
-        source,
-        target,
-        _Batches(batches),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=_STATIC,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        nodes_to_exclude=[node.name for node in convolutions[:FLOAT_CONVOLUTIONS]],
-        extra_options={"TensorQuantOverrides": narrow},
-    )
+        if len(nodes) <= FLOAT_CONVOLUTIONS:
+            raise ValueError(f"{len(nodes)} convolutions: int8 is for convolutional networks")
+        narrow = {
+            node.input[1]: [{"quant_type": QuantType.QInt8, "axis": 0, "reduce_range": True}]
+            for node in nodes
+            if not _is_depthwise(node)
+        }
+        quantize_static(
+            prepared,
+            path,
+            _Batches(batches),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=_OPERATORS,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[node.name for node in nodes[:FLOAT_CONVOLUTIONS]],
+            extra_options={"TensorQuantOverrides": narrow},
+        )
 
 
 def _is_depthwise(node: onnx.NodeProto) -> bool:

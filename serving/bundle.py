@@ -81,11 +81,10 @@ Precision = Literal["fp32", "int8"]
 
 
 class PrecisionSettings(Section):
-    """What each network computes with; bundles from before int8 do not say and are fp32."""
+    """What detector and backbone compute with; bundles from before int8 do not say: fp32."""
 
     detector: Precision = "fp32"
     backbone: Precision = "fp32"
-    capture: Precision = "fp32"
 
 
 class KnownSettings(Section):

@@ -35,6 +35,7 @@ from serving.bundle import (
     DetectorSettings,
 )
 from serving.embedding import PARTS
+from serving.errors import UserError
 from serving.imaging import Photo, crops, letterbox, normalise, open_photo
 from serving.sight import session
 from tasks.feature_store import FeatureStore
@@ -76,7 +77,11 @@ class Exported:
 
 
 def export(workspace: Workspace, params: Params) -> None:
-    """Write `artifacts/bundle/`: three networks, `tokenizer.json`, `bundle.json`."""
+    """Write `artifacts/bundle/`: three networks, `tokenizer.json`, `bundle.json`.
+
+    Raises:
+        UserError: params ask for int8 of a network that is not convolutional.
+    """
     manifest = read_manifest(workspace.manifest)
     with atomic_folder(workspace.bundle) as folder:
         exported = {
@@ -91,9 +96,8 @@ def export(workspace: Workspace, params: Params) -> None:
         chosen = [name for name, value in params.export.precision if value == "int8"]
         if chosen:
             parity = _quantise(chosen, exported, workspace, manifest, store, facts, params, folder)
-            if chosen != ["capture"]:
-                store = _seen(workspace, manifest, facts, folder)
-            served = _stored(store, folder, params)
+            seen = _seen(workspace, manifest, facts, folder)
+            served = _stored(seen, folder, params)
             loss = cost(manifest, served, stored, fitted, params.evaluate.resamples, params.seed)
             facts["int8"] = {"networks": parity, "cost": loss}
         facts |= _learned(facts, fitted)
@@ -148,11 +152,16 @@ def _quantise(
         DetectorSettings(**facts["detector"]),
         BackboneSettings(**facts["backbone"]),
     )
-    batches: dict[str, list[Arrays]] = {"detector": images, "backbone": cut, "capture": []}
+    batches = {"detector": images, "backbone": cut}
     parity = {}
     for name in chosen:
         path, network = folder / NETWORKS[name], exported[name]
-        quantise(path, batches[name])
+        try:
+            quantise(path, batches[name])
+        except ValueError as error:
+            raise UserError(
+                f"params.yaml: export.precision.{name}: {error}; set it to fp32"
+            ) from None
         outputs = network.compared(session(path).run(None, network.inputs))
         parity[name] = compare(network.outputs, outputs, network.searched).as_json()
     return parity

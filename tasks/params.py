@@ -329,11 +329,10 @@ class Weights(Section):
 
 
 class Precisions(Section):
-    """What each network of a bundle computes with."""
+    """What the convolutional networks of a bundle compute with; CAPTURE is fp32."""
 
     detector: Precision
     backbone: Precision
-    capture: Precision
 
 
 class Export(Section):

@@ -28,8 +28,12 @@ def test_a_bundle_opens_with_typed_settings(tiny_bundle: Path) -> None:
     assert bundle.folder == tiny_bundle
 
 
+def test_a_bundle_from_before_int8_is_fp32(folder: Path) -> None:
+    assert set(Bundle.open(folder).precision.model_dump().values()) == {"fp32"}
+
+
 def test_keys_of_a_newer_exporter_are_ignored(folder: Path) -> None:
-    change(folder, int8={"backbone": "backbone.int8.onnx"})
+    change(folder, fp8={"backbone": "backbone.fp8.onnx"})
     assert Bundle.open(folder).version == Bundle.open(folder).version
 
 
@@ -52,6 +56,7 @@ def test_a_changed_or_missing_file_is_named(folder: Path, name: str) -> None:
         ({"format": 1}, "format"),
         ({"version": "../../etc"}, "version"),
         ({"detector": {}}, r"detector\.side"),
+        ({"precision": {"backbone": "int4"}}, r"precision\.backbone: .*'fp32' or 'int8'"),
         ({"embedding": {"parts": ["raw"], "dimensions": [1], "weights": {}}}, "expected raw, vis"),
     ],
 )

@@ -2,6 +2,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from bundles import BLANK, scene
 from hypothesis import given
@@ -166,3 +167,18 @@ def test_a_gallery_photo_is_represented_by_its_best_proposal(encoder: Encoder) -
     np.testing.assert_allclose(
         encoder.encode_gallery([photo], [""]), encoder.encode_gallery([cut], [""]), atol=1e-5
     )
+
+
+def test_an_encoder_is_warm_when_it_is_made(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+
+    class Watched(onnxruntime.InferenceSession):  # type: ignore[misc]  # ships no types
+        def run(self, *arguments: object) -> object:
+            runs.append(self)
+            return super().run(*arguments)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Watched)
+    Encoder(Bundle.open(tiny_bundle), threads=1)
+    assert len(set(map(id, runs))) == 3

@@ -22,6 +22,8 @@ def params(tiny_params: Params) -> Params:
         slice_tolerance=0.05,
         min_slice=20,
         min_cosine=0.999,
+        min_int8_cosine=0.95,
+        max_int8_loss=0.005,
         min_index_recall=0.99,
         max_latency_ratio=2.0,
     )
@@ -94,11 +96,19 @@ def test_small_slices_are_not_judged(params: Params) -> None:
     assert "slice tiny" in {rule.name for rule in decide(candidate(), champion(), looser).rules}
 
 
+def test_int8_that_costs_little_passes(params: Params) -> None:
+    cheap = candidate(int8_cosines={"backbone": 0.98}, int8_gain=-0.004)
+    decision = decide(cheap, None, params)
+    assert decision.reason == "promoted: all 8 rules hold"
+
+
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
         ({"rows": 599}, "row count"),
         ({"cosines": {"capture": 0.99}}, "ONNX parity of capture"),
+        ({"int8_cosines": {"backbone": 0.9}}, "int8 cosine of backbone"),
+        ({"int8_gain": -0.006}, "int8 mAP@10 less fp32's"),
         ({"index_recall": 0.98}, "index recall@10"),
         ({"average_precision": values(1) - 0.5}, "mAP@10"),
         ({"coverage": values(2) - 0.3}, "coverage@10"),

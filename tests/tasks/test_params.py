@@ -89,3 +89,9 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
 def test_values_cannot_be_changed(tiny_params: Params) -> None:
     with pytest.raises(ValueError, match="frozen"):
         tiny_params.seed = 8  # type: ignore[misc]
+
+
+def test_an_unknown_precision_is_refused(tmp_path: Path, raw: dict[str, Any]) -> None:
+    raw["export"]["precision"]["backbone"] = "int4"
+    assert "export.precision.backbone" in (said := message(tmp_path, raw))
+    assert said.endswith("found 'int4'")

@@ -1,0 +1,295 @@
+"""How long a query takes, beside CLIP, torch, and its own networks and index alone.
+
+    python -m benchmarks.latency --write
+
+Needs the road's outputs with `export.precision.backbone: int8`. CLIP is ViT-B/32 of transformers at
+its default sizes with random weights (speed does not depend on them); its tokenizer's vocabulary is
+not to be had here, so it reads as many tokens as CAPTURE does, far fewer than its own would be for
+Chinese. Torch runs the same pipeline with its own modules in the networks' places. All arms take
+turns, so that whatever else the machine does slows all of them; figures are medians.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import onnxruntime
+import torch
+import typer
+from numpy.typing import NDArray
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+
+from benchmarks.embeddings import CHUNK, Embeddings
+from benchmarks.tables import write_section
+from models.backbone import load_backbone
+from models.capture import CaptureModel
+from models.detector import Detector
+from models.onnx_export import (
+    HEADS,
+    CaptureHeads,
+    export_capture,
+    export_image_network,
+)
+from serving.bundle import BACKBONE, CAPTURE, DETECTOR, Bundle
+from serving.database import Database
+from serving.encoder import Encoder
+from serving.errors import UserError
+from serving.gallery import VECTOR, Item
+from serving.imaging import crops, letterbox, normalise, open_photo
+from serving.search import ProductSearch
+from tasks.manifest import read_manifest
+from tasks.params import Params, load_params
+from tasks.progress import track
+from tasks.workspace import Workspace
+
+Arm = Callable[[], object]
+
+INSTANCES = 4
+K = 10
+COLLECTION = "products_000000000000"
+
+
+class TorchSession:
+    """A torch module behind the interface of an ONNX Runtime session."""
+
+    def __init__(self, module: torch.nn.Module, outputs: Sequence[str]) -> None:
+        self._module, self._outputs = module.eval(), outputs
+
+    @torch.inference_mode()
+    def run(self, names: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs called `names`."""
+        found = self._module(*(torch.from_numpy(value) for value in inputs.values()))
+        rows = found if isinstance(found, tuple) else (found,)
+        by_name = dict(zip(self._outputs, rows, strict=True))
+        return [by_name[name].numpy() for name in names]
+
+
+class Clip:
+    """CLIP ViT-B/32: a photo and a title to their two vectors."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._model = CLIPModel(CLIPConfig()).eval()
+        self._processor = CLIPImageProcessorPil()
+        self._tokenizer = encoder._tokenizer
+
+    @torch.inference_mode()
+    def __call__(self, photo: bytes, title: str) -> object:
+        """Decoding and pre-processing included."""
+        pixels = self._processor(open_photo(photo), return_tensors="pt")["pixel_values"]
+        ids = torch.tensor([self._tokenizer.encode(title).ids])
+        return self._model(input_ids=ids, pixel_values=pixels)
+
+
+def torch_encoder(bundle: Bundle, workspace: Workspace, params: Params, threads: int) -> Encoder:
+    """The pipeline on torch's modules."""
+    encoder = Encoder(bundle, threads)
+    capture = CaptureHeads(CaptureModel.from_pretrained(workspace.capture))
+    backbone = load_backbone(params.features.backbone, params.features.grid)
+    detector = Detector.from_pretrained(workspace.detector)
+    encoder._capture = TorchSession(capture, HEADS)
+    encoder._sight._backbone = TorchSession(backbone, ["tokens"])
+    encoder._sight._detector = TorchSession(detector, ["boxes", "scores"])
+    return encoder
+
+
+def fp32_twin(bundle: Bundle, workspace: Workspace, params: Params, folder: Path) -> Bundle:
+    """The bundle with fp32 networks, in another folder."""
+    shutil.copytree(bundle.folder, folder)
+    shutil.copyfile(workspace.features / BACKBONE, folder / BACKBONE)
+    detector = Detector.from_pretrained(workspace.detector).eval()
+    outputs = ["boxes", "scores"]
+    export_image_network(detector, folder / DETECTOR, "image", params.detect.side, outputs)
+    export_capture(CaptureModel.from_pretrained(workspace.capture).eval(), folder / CAPTURE)
+    return bundle.model_copy(update={"folder": folder})
+
+
+def medians(arms: Mapping[str, Arm], repetitions: int) -> dict[str, float]:
+    """Milliseconds of each arm; a first round is not timed."""
+    times: dict[str, list[float]] = {name: [] for name in arms}
+    for _ in track(range(repetitions + 1), "rounds"):
+        for name, arm in arms.items():
+            started = time.perf_counter()
+            arm()
+            times[name].append(1000 * (time.perf_counter() - started))
+    return {name: float(np.median(values[1:])) for name, values in times.items()}
+
+
+def bare(encoder: Encoder, photo: bytes, title: str) -> tuple[Arm, Arm, Arm]:
+    """The three networks alone, on the inputs of one query."""
+    pixels = open_photo(photo)
+    bundle, sight = encoder.bundle, encoder._sight
+    image = letterbox(pixels, bundle.detector.side)[0][None]
+    boxes = encoder.propose(pixels).boxes
+    cut = crops(pixels, boxes, bundle.backbone.side)
+    inputs = normalise(cut, bundle.backbone.mean, bundle.backbone.std)
+    visual = sight.look([pixels], [boxes])
+    ids, mask = encoder._title([title] * len(boxes))
+    heads = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "visual": visual.tokens,
+        "geometry": visual.geometry,
+        "visual_mask": visual.mask,
+    }
+    return (
+        lambda: sight._detector.run(["boxes", "scores"], {"image": image}),
+        lambda: sight._backbone.run(["tokens"], {"crops": inputs}),
+        lambda: encoder._capture.run(list(HEADS), heads),
+    )
+
+
+def fill(database: Database, bundle: Bundle, rows: int) -> None:
+    """A collection of structured vectors that the bundle seems to have made."""
+    gallery = database.create_gallery(
+        COLLECTION, bundle.dimension, properties={"bundle": bundle.version}
+    )
+    made = Embeddings(bundle.embedding)
+    for number in track(range(rows // CHUNK), f"rows, chunks of {CHUNK:,}"):
+        vectors, _ = made.chunk(number)
+        names = [f"r{number}-{row}" for row in range(CHUNK)]
+        items = [Item(name, f"p{number}-{row // 4}", "", "") for row, name in enumerate(names)]
+        for start in range(0, CHUNK, 2000):
+            part = slice(start, start + 2000)
+            gallery.upsert(items[part], vectors[part])
+    gallery.flush()
+
+
+def pick(workspace: Workspace, encoder: Encoder, instances: int) -> tuple[bytes, str]:
+    """The first titled dev query in which the detector sees so many products."""
+    manifest = read_manifest(workspace.manifest)
+    asked = manifest[(manifest["split"] == "dev") & (manifest["caption"] != "")]
+    for image, caption in zip(asked["image"], asked["caption"], strict=True):
+        path = workspace.catalogue / image
+        if len(encoder.propose(open_photo(path)).boxes) == instances:
+            return path.read_bytes(), caption
+    raise UserError(f"no dev query with {instances} proposals; use a larger catalogue")
+
+
+def encoding(
+    encoders: Mapping[str, Encoder], workspace: Workspace, repetitions: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Milliseconds from a photo and a title to vectors, and of the networks alone."""
+    single, bundle = (pick(workspace, encoders["int8"], count) for count in (1, INSTANCES))
+    clip = Clip(encoders["fp32"])
+    arms: dict[str, Arm] = {"CLIP": lambda: clip(*single)}
+    parts: dict[str, Arm] = {}
+    for name, encoder in encoders.items():
+        for photo, title, count in ((*single, 1), (*bundle, INSTANCES)):
+            arms[f"{name} {count}"] = lambda e=encoder, p=photo, t=title: e.encode(open_photo(p), t)
+        for part, arm in zip(
+            ("detector", "backbone", "CAPTURE"), bare(encoder, *bundle), strict=True
+        ):
+            parts[f"{name} {part}"] = arm
+    return medians(arms, repetitions), medians(parts, repetitions)
+
+
+def whole_query(
+    bundle: Bundle, workspace: Workspace, rows: int, threads: int, repetitions: int
+) -> dict[str, float]:
+    """Milliseconds of a query over `rows` products, and of what it cannot do without."""
+    with tempfile.TemporaryDirectory() as folder:
+        uri = str(Path(folder) / "latency.db")
+        with Database(uri, create=True) as database:
+            fill(database, bundle, rows)
+        with ProductSearch(bundle.folder, uri, COLLECTION, threads=threads) as search:
+            photo, title = pick(workspace, search.encoder, INSTANCES)
+            vectors = search.encoder.encode(open_photo(photo), title).vectors.tolist()
+            client = search._database.client
+            networks = bare(search.encoder, photo, title)
+            arms: dict[str, Arm] = {
+                "query": lambda: search(photo, title, K),
+                "networks": lambda: [network() for network in networks],
+                "index": lambda: client.search(
+                    COLLECTION, vectors, anns_field=VECTOR, limit=K, output_fields=["id"]
+                ),
+            }
+            return medians(arms, repetitions)
+
+
+def table(
+    whole: Mapping[str, float], parts: Mapping[str, float], threads: int, repetitions: int
+) -> str:
+    """Milliseconds as Markdown, with the ratios that count."""
+    lines = [
+        "| photo + title to vectors, ms | one product | four products | detector alone "
+        "| backbone, of four | CAPTURE, of four |",
+        "| --- | --- | --- | --- | --- | --- |",
+        f"| CLIP ViT-B/32, torch | {whole['CLIP']:.1f} | | | | |",
+    ]
+    for name in ("torch", "fp32", "int8"):
+        title = {"torch": "unbundle, torch"}.get(name, f"unbundle, ONNX {name}")
+        cells = [whole[f"{name} 1"], whole[f"{name} {INSTANCES}"]]
+        cells += [parts[f"{name} {part}"] for part in ("detector", "backbone", "CAPTURE")]
+        lines.append(f"| {title} | " + " | ".join(f"{cell:.1f}" for cell in cells) + " |")
+    ratios = {
+        "CLIP to int8": whole["CLIP"] / whole["int8 1"],
+        "CLIP to fp32": whole["CLIP"] / whole["fp32 1"],
+        "torch to int8": whole["torch 1"] / whole["int8 1"],
+        "torch to int8, four products": whole["torch 4"] / whole["int8 4"],
+        "fp32 to int8": whole["fp32 1"] / whole["int8 1"],
+    }
+    lines += ["", "; ".join(f"{name} {value:.1f}" for name, value in ratios.items()) + ".", ""]
+    lines.append(f"Medians of {repetitions} rounds, {threads} threads; {_machine()}.")
+    return "\n".join(lines)
+
+
+def _machine() -> str:
+    flags = (
+        Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    )
+    vnni = "with" if "vnni" in flags else "without"
+    return f"ONNX Runtime {onnxruntime.__version__}, torch {torch.__version__}, CPU {vnni} VNNI"
+
+
+def query_table(times: Mapping[str, float], rows: int, repetitions: int) -> str:
+    """The whole query beside its parts, as Markdown."""
+    least = times["networks"] + times["index"]
+    return "\n".join(
+        [
+            f"| query of {INSTANCES} products over {rows:,} rows, Milvus Lite | ms |",
+            "| --- | --- |",
+            f"| whole query, file to products | {times['query']:.1f} |",
+            f"| networks alone | {times['networks']:.1f} |",
+            f"| index alone | {times['index']:.1f} |",
+            "",
+            f"The query takes {times['query'] / least:.2f} times the sum of networks and index "
+            f"(medians of {repetitions} rounds).",
+        ]
+    )
+
+
+def main(
+    root: Annotated[Path, typer.Option(help="Folder of the road's outputs.")] = Path(),
+    rows: Annotated[int, typer.Option(help="Of the collection; 0 leaves the query out.")] = 100_000,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    repetitions: Annotated[int, typer.Option(min=1)] = 20,
+    write: Annotated[bool, typer.Option(help="Into docs/performance.md.")] = False,
+) -> None:
+    """Time all arms in turns, and print the tables."""
+    torch.set_num_threads(threads)
+    workspace, params = Workspace(root), load_params(root / "params.yaml")
+    bundle = Bundle.open(workspace.bundle)
+    if bundle.int8 is None:
+        raise UserError(f"{bundle.folder}: no network is int8; set export.precision in params.yaml")
+    with tempfile.TemporaryDirectory() as folder:
+        exact = fp32_twin(bundle, workspace, params, Path(folder) / "fp32")
+        encoders = {
+            "torch": torch_encoder(exact, workspace, params, threads),
+            "fp32": Encoder(exact, threads),
+            "int8": Encoder(bundle, threads),
+        }
+        text = table(*encoding(encoders, workspace, repetitions), threads, repetitions)
+    if rows:
+        times = whole_query(bundle, workspace, rows, threads, repetitions)
+        text += "\n\n" + query_table(times, rows, repetitions)
+    typer.echo(text)
+    if write:
+        write_section("latency", text)
+
+
+if __name__ == "__main__":
+    typer.run(main)
