@@ -111,6 +111,11 @@ class Workspace:
         return self.root / "rankings/retrieval_id_list.txt"
 
     @property
+    def plots(self) -> Path:
+        """HTML, not an output: DVC's plots as pictures."""
+        return self.root / "reports/plots.html"
+
+    @property
     def promotion(self) -> Path:
         """JSON: the gate's last decision."""
         return self.root / "artifacts/promotion.json"

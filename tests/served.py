@@ -1,7 +1,10 @@
 """A served world: a gallery of six products in Milvus Lite, promoted, and its bundle."""
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +19,7 @@ from worlds import tiny_params
 from serving.database import Database
 from serving.limits import Limits
 from serving.live import Live
+from serving.recorder import Recorder
 from serving.serve import listen
 from serving.service import create_app
 from tasks.ingest import Receipt, ingest
@@ -55,10 +59,12 @@ class Service:
 
 
 @contextmanager
-def service(bundles: Path, uri: Path, limits: Limits) -> Iterator[Service]:
+def service(
+    bundles: Path, uri: Path, limits: Limits, recorder: Recorder | None = None
+) -> Iterator[Service]:
     """Serve on a free port of the loopback; stop gracefully at the end of the block."""
     live = Live(bundles, str(uri), threads=1, poll=limits.poll)
-    config = uvicorn.Config(create_app(live, limits), log_config=None, access_log=False)
+    config = uvicorn.Config(create_app(live, limits, recorder), log_config=None, access_log=False)
     server = uvicorn.Server(config)
     # It listens already: a client that comes before the service has started waits.
     with listen("127.0.0.1", 0) as listener:
@@ -72,6 +78,27 @@ def service(bundles: Path, uri: Path, limits: Limits) -> Iterator[Service]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def serving(world: Workspace, *arguments: str, **environment: str) -> Iterator[tuple[str, int]]:
+    """`unbundle serve` in a process of its own, stopped by SIGTERM: its address and process id."""
+    program = "import sys; from serving.cli import main; main(['serve', *sys.argv[1:]])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=world.root,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        line = process.stdout.readline()
+        try:
+            yield line.removeprefix("unbundle listens on ").strip(), process.pid
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
 
 
 class Upload:

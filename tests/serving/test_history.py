@@ -12,8 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from pymilvus import MilvusClient
-from served import candidate, serve
-from test_serve import serving
+from served import candidate, serve, serving
 
 from serving.cli import main
 from serving.database import Database
