@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from serving.errors import UserError
-from serving.limits import MOST_BOXES, Limits
+from serving.limits import MOST_BOXES, RECORD_BYTES, RECORD_DAYS, Limits
 
 # FastAPI and its friends are imported by the command: the others start without them.
 
@@ -72,6 +72,26 @@ def serve(
             envvar="UNBUNDLE_POLL", min=0.1, help="Seconds between two looks at the alias."
         ),
     ] = Limits.poll,
+    record: Annotated[
+        Path | None,
+        typer.Option(envvar="UNBUNDLE_RECORD", help="A folder that queries are recorded in."),
+    ] = None,
+    record_content: Annotated[
+        bool,
+        typer.Option(
+            "--record-content",
+            envvar="UNBUNDLE_RECORD_CONTENT",
+            help="Keep photos and titles, too.",
+        ),
+    ] = False,
+    record_bytes: Annotated[
+        int,
+        typer.Option(envvar="UNBUNDLE_RECORD_BYTES", min=1, help="Of all records; oldest go."),
+    ] = RECORD_BYTES,
+    record_days: Annotated[
+        float,
+        typer.Option(envvar="UNBUNDLE_RECORD_DAYS", min=0, help="That a record is kept."),
+    ] = RECORD_DAYS,
 ) -> None:
     """Answer queries over HTTP, and follow every promotion without a restart."""
     limits = Limits(
@@ -86,7 +106,14 @@ def serve(
         retry_after=retry_after,
         poll=poll,
     )
-    _run(listen(host, port), bundle, uri, threads, limits)
+    _run(
+        listen(host, port),
+        bundle,
+        uri,
+        threads,
+        limits,
+        None if record is None else (record, record_content, record_bytes, record_days),
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -110,18 +137,25 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _run(
-    listener: socket.socket, bundle: Path, uri: str | None, threads: int, limits: Limits
+    listener: socket.socket,
+    bundle: Path,
+    uri: str | None,
+    threads: int,
+    limits: Limits,
+    recording: tuple[Path, bool, int, float] | None,
 ) -> None:
     import uvicorn
 
     from serving.live import Live
+    from serving.recorder import Recorder, Recording
     from serving.service import create_app
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     share = threads or max(1, (os.cpu_count() or 1) // limits.workers)
     live = Live(bundle, uri, threads=share, poll=limits.poll)
+    recorder = Recorder(Recording(*recording)) if recording else None
     config = uvicorn.Config(
-        create_app(live, limits),
+        create_app(live, limits, recorder),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -17,6 +17,7 @@ from serving.limits import USUAL_K, Limits
 from serving.live import Live, NotReadyError
 from serving.openapi import SEARCH_BODY, described, problems
 from serving.problems import Kind, ProblemError, tell_problems
+from serving.recorder import Recorder
 from serving.requests import Query, discard, read_query
 from serving.search import Answer
 from serving.telemetry import MEDIA_TYPE as METRICS
@@ -50,8 +51,14 @@ class Similar:
     bundle: str
 
 
-def create_app(live: Live, limits: Limits) -> FastAPI:
-    """The service around a champion, which it opens when it starts and closes when it stops."""
+def create_app(live: Live, limits: Limits, recorder: Recorder | None = None) -> FastAPI:
+    """The service around a champion, which it opens when it starts and closes when it stops.
+
+    Args:
+        live: the champion.
+        limits: of requests.
+        recorder: keeps the queries of `/search`; None keeps nothing.
+    """
     workers = Workers(limits.workers, limits.queue)
     telemetry = Telemetry(workers, live)
     desk = _Desk(live, workers, limits)
@@ -73,7 +80,7 @@ def create_app(live: Live, limits: Limits) -> FastAPI:
     )
     app.add_middleware(Measured, telemetry=telemetry)
     tell_problems(app, limits.retry_after)
-    _add_queries(app, desk, telemetry, limits)
+    _add_queries(app, desk, telemetry, limits, recorder)
     _add_health(app, live, telemetry, limits)
     described(app)
     return app
@@ -127,7 +134,9 @@ class _Desk:
                 pass
 
 
-def _add_queries(app: FastAPI, desk: _Desk, telemetry: Telemetry, limits: Limits) -> None:
+def _add_queries(
+    app: FastAPI, desk: _Desk, telemetry: Telemetry, limits: Limits, recorder: Recorder | None
+) -> None:
     wanted = Annotated[int, Parameter(ge=1, le=limits.k, description="Products.")]
     usual = min(USUAL_K, limits.k)
 
@@ -137,7 +146,7 @@ def _add_queries(app: FastAPI, desk: _Desk, telemetry: Telemetry, limits: Limits
 
         async def read(request: Request) -> Callable[[], Answer]:
             query = await read_query(request, limits)
-            return lambda: _search(desk.live, query(), limits)
+            return lambda: _recorded(recorder, query(), lambda one: _search(desk.live, one, limits))
 
         answer = await desk.answer(request, read)
         telemetry.answer(answer)
@@ -185,6 +194,13 @@ def _at_once(work: Callable[[], Result]) -> Callable[[Request], Awaitable[Callab
         return work
 
     return read
+
+
+def _recorded(recorder: Recorder | None, query: Query, answer: Callable[[Query], Answer]) -> Answer:
+    if recorder is None:
+        return answer(query)
+    given, filtered = query.boxes is not None, bool(query.filters)
+    return recorder.answering(query.photo, query.caption, given, filtered, lambda: answer(query))
 
 
 def _search(live: Live, query: Query, limits: Limits) -> Answer:
