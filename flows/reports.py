@@ -9,6 +9,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from serving.bundle import SETTINGS
 from tasks.gate import Decision
+from tasks.replay import Replayed, told
 from tasks.validation_report import FIGURES
 from tasks.workspace import Workspace
 
@@ -46,6 +47,14 @@ def report_decision(decision: Decision) -> None:
         key="gate",
         description=f"{decision.candidate}: **{decision.reason}**. Served before: {serving}.",
     )
+
+
+def report_replay(workspace: Workspace, figures: Replayed) -> None:
+    """Leave the figures of a replay, and a link to its page."""
+    table = [{"figure": name, "value": value} for name, value in _flat(figures.model_dump())]
+    create_table_artifact(table, key="replay-figures", description=told(figures))
+    page = (workspace.replay_report / "index.html").resolve()
+    create_link_artifact(page.as_uri(), key="replay-report", link_text="the largest changes")
 
 
 def comparison(figures: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ and the bundle are written before the alias moves, and clean-up comes last.
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tasks.ingest import Receipt, milvus_uri
 from tasks.metrics import corrected
 from tasks.params import Evaluate, Params, load_params
 from tasks.progress import console
+from tasks.replay import recent_records, replay
 from tasks.retrieval import Queries, median_latencies, read_queries, retrieve
 from tasks.retrieval_report import QUERY_TABLE, SLICE
 from tasks.stage import run_stage
@@ -88,6 +90,7 @@ def _decide(
         candidate = _candidate(figures, table, searches[0], queries, latencies[0], params)
         evidence = None
         if champion is not None:
+            candidate = _replayed(candidate, workspace, searches[0], params)
             evidence = _champion(searches[1], queries, latencies[1], params)
         return decide(candidate, evidence, params)
     finally:
@@ -152,6 +155,15 @@ def _candidate(
         rows=search.gallery.count(),
         gallery=len(queries.gallery),
     )
+
+
+def _replayed(
+    candidate: Candidate, workspace: Workspace, search: ProductSearch, params: Params
+) -> Candidate:
+    if params.promote.max_changed is None:
+        return candidate
+    figures, _ = replay(search, recent_records(workspace, params.replay), params.replay)
+    return replace(candidate, replayed=figures.replayed, changed=figures.changed)
 
 
 def _champion(
