@@ -27,7 +27,7 @@ from serving.embedding import Vectors
 from serving.encoder import Trace, traced
 from serving.limits import RECORD_BYTES, RECORD_DAYS
 from serving.measures import brightness, script
-from serving.search import Answer
+from serving.search import Answer, ProductSearch
 
 _log = logging.getLogger("unbundle")
 _SEGMENTS = 8  # of the bound; the oldest goes when the bound is reached
@@ -64,19 +64,11 @@ class Seen(BaseModel):
     scores: tuple[float, ...]
 
 
-class Record(BaseModel):
-    """One served query."""
+class Facts(BaseModel):
+    """What a photo and a title measure."""
 
     model_config = ConfigDict(frozen=True)
 
-    time: datetime
-    collection: str
-    bundle: str
-    milliseconds: float
-    digest: str
-    """SHA-256 of photo and title."""
-    boxes_given: bool
-    filtered: bool
     width: int | None
     """Of the photo in pixels; None without one."""
     height: int | None
@@ -88,6 +80,19 @@ class Record(BaseModel):
     """Of most of the title's letters: han, latin, other, or none."""
     unknown: float
     """Share of the title's pieces that the bundle's tokenizer does not know."""
+
+
+class Record(Facts):
+    """One served query."""
+
+    time: datetime
+    collection: str
+    bundle: str
+    milliseconds: float
+    digest: str
+    """SHA-256 of photo and title."""
+    boxes_given: bool
+    filtered: bool
     instances: tuple[Seen, ...]
     vectors: str
     """Base64 of float16 `[N, D]`, the instances' query vectors."""
@@ -200,23 +205,45 @@ def read_records(folder: Path) -> Iterator[Record]:
                     continue
 
 
+def observe(search: ProductSearch, photo: bytes, caption: str) -> Record:
+    """Ask an index as a client does; what a service would have recorded of it."""
+    started = time.perf_counter()
+    with traced() as traces:
+        answer = search(photo, caption)
+    spent = 1000 * (time.perf_counter() - started)
+    record = _record(photo, caption, answer, traces[-1], spent)
+    return Record.model_validate({**record, "boxes_given": False, "filtered": False})
+
+
+def facts(photo: bytes | None, caption: str, unknown: float) -> dict[str, Any]:
+    """What a photo and a title measure, as `Facts` holds it.
+
+    Args:
+        photo: the file's bytes.
+        caption: the title.
+        unknown: share of its pieces that the tokenizer does not know.
+    """
+    width, height, luma = _measured(photo) if photo is not None else (None, None, None)
+    return {
+        "width": width,
+        "height": height,
+        "brightness": luma,
+        "title_length": len(caption.strip()),
+        "script": script(caption),
+        "unknown": unknown,
+    }
+
+
 def _record(
     photo: bytes | None, caption: str, answer: Answer, trace: Trace, spent: float
 ) -> dict[str, Any]:
-    title = caption.strip()
-    width, height, luma = _measured(photo) if photo is not None else (None, None, None)
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "collection": answer.collection,
         "bundle": answer.bundle,
         "milliseconds": round(spent, 2),
-        "digest": hashlib.sha256((photo or b"") + b"\0" + title.encode()).hexdigest(),
-        "width": width,
-        "height": height,
-        "brightness": luma,
-        "title_length": len(title),
-        "script": script(title),
-        "unknown": trace.unknown,
+        "digest": hashlib.sha256((photo or b"") + b"\0" + caption.strip().encode()).hexdigest(),
+        **facts(photo, caption, trace.unknown),
         "instances": [
             {
                 "box": instance.box,

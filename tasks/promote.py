@@ -30,6 +30,7 @@ from tasks.replay import recent_records, replay
 from tasks.retrieval import Queries, median_latencies, read_queries, retrieve
 from tasks.retrieval_report import QUERY_TABLE, SLICE
 from tasks.stage import run_stage
+from tasks.watch import keep_profile
 from tasks.workspace import Workspace
 
 
@@ -92,6 +93,7 @@ def _decide(
         if champion is not None:
             candidate = _replayed(candidate, workspace, searches[0], params)
             evidence = _champion(searches[1], queries, latencies[1], params)
+        keep_profile(searches[0], workspace, queries, params.watch)
         return decide(candidate, evidence, params)
     finally:
         for search in searches:
