@@ -18,10 +18,12 @@ from tasks.workspace import Workspace
 pytestmark = pytest.mark.road
 
 REPOSITORY = Path(__file__).parents[2]
-# Commands of a page that speaks of a running service are run beside one, in tests/serving.
+# Commands that speak of a running service, of a second clone or of a Prefect server are run beside
+# those: in tests/serving, and in tests/flows by section of operations.md.
+ELSEWHERE = ("serving.md", "operations.md")
 PAGES = [
     REPOSITORY / "README.md",
-    *(page for page in sorted((REPOSITORY / "docs").glob("*.md")) if page.name != "serving.md"),
+    *(page for page in sorted((REPOSITORY / "docs").glob("*.md")) if page.name not in ELSEWHERE),
 ]
 # `make demo` and `make test` are what CI runs; the flow is what walked the clone.
 RUN_ELSEWHERE = ("make ", "python -m flows.retrain")
