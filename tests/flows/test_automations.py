@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pages import commands
 from worlds import tiny_params, write_world
 
 from serving.database import Database
@@ -128,7 +129,8 @@ def test_drift_starts_retrain_and_a_failure_is_told(drifted: Workspace, tmp_path
         assert code == 0, told
         assert "no deployment retrain; run `python -m flows.deployments`" in told
         assert api.post("automations/count", json={}).json() == 2, "applied twice, there once"
-        code, told = run(["-m", "flows.watch"], drifted.root, environment)
+        _, command = commands("operations.md", "Drift")
+        code, told = run(command[1:], drifted.root, environment)
         assert code == 0, told
         assert "watch: Drifted: products_" in told
         assert "catalogue: titles in other" in told or "characters of a title" in told

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pages import commands
 from pymilvus import MilvusClient
 from served import candidate, serve, serving
 
@@ -171,3 +172,20 @@ def test_a_rollback_of_one_process_under_queries_of_another_mixes_nothing(
                 client.result()
     assert not faults
     assert seen == truth
+
+
+def test_the_documented_way_back_works(
+    world: tuple[Workspace, Receipt, Receipt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, old, new = world
+    monkeypatch.chdir(workspace.root)
+    with Database(str(workspace.milvus)) as database:
+        database.promote(old.collection)
+        database.promote(new.collection)
+    for program, *arguments in commands("operations.md", "Rollback"):
+        assert program == "unbundle"
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code in (0, None)
+    with Database(str(workspace.milvus)) as database:
+        assert database.target("products") == old.collection

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from bundles import scene, write_bundle
+from pages import commands, run
 from PIL import Image
 from served import serve
-from worlds import tiny_params
+from worlds import PROJECT, tiny_params
 
+from serving.cli import main
 from serving.errors import UserError
 from serving.recorder import Recorder, Recording
 from serving.search import ProductSearch
@@ -116,3 +118,16 @@ def test_nothing_recorded_says_how_to(world: Workspace, params: Params, other: R
     nowhere = params.replay.model_copy(update={"records": Path("nowhere")})
     with pytest.raises(UserError, match="no recorded query; serve with `unbundle serve --record"):
         replay_candidate(world, params.model_copy(update={"replay": nowhere}))
+
+
+def test_the_documented_commands_work(
+    world: Workspace, other: Receipt, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serving, asking, flow = commands("operations.md", "Replay")
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    shown = capsys.readouterr().out
+    assert serving[:2] == ["unbundle", "serve"]
+    assert all(option in shown for option in serving if option.startswith("--"))
+    run(world.root, asking, PYTHONPATH=str(PROJECT))
+    assert flow == ["python", "-m", "flows.replay"], "run in tests/flows"
