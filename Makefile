@@ -11,7 +11,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format constraints clean
+.PHONY: help demo orchestrate test check format constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -30,6 +30,9 @@ demo: $(VENV)/.installed ## train on the demo catalogue, promote, answer a bundl
 	@unbundle promote
 	@python -m tasks.showcase
 
+orchestrate: $(VENV)/.installed ## start server, worker and deployments; Ctrl-C stops them
+	@exec python -m flows.orchestrate
+
 test: $(VENV)/.installed ## run the tests
 	@# The flows' servers mostly wait, so they run beside the rest; each takes one core.
 	@export OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 OMP_NUM_THREADS=1; \
@@ -38,11 +41,13 @@ test: $(VENV)/.installed ## run the tests
 	pytest --ignore=tests/flows; rest=$$?; \
 	wait $$flows; walked=$$?; cat $$log; exit $$((rest + walked))
 
-check: $(VENV)/.installed ## lint, format, types, import contracts
+check: $(VENV)/.installed ## lint, format, types, import contracts, container
 	@ruff check .
 	@ruff format --check .
 	@mypy
 	@lint-imports
+	@hadolint infra/Dockerfile
+	@PREFECT_AUTH=user:password docker-compose -f infra/compose.yaml config --quiet
 
 format: $(VENV)/.installed ## format and repair what ruff can
 	@ruff format .

@@ -20,7 +20,7 @@ def pretrain(root: Path = Path()) -> State[None]:
     Args:
         root: folder of `dvc.yaml`.
     """
-    return run_stages(root, "features", "pretrain")
+    return run_stages(root, "features", "views", "pretrain")
 
 
 if __name__ == "__main__":

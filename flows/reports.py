@@ -15,6 +15,7 @@ from prefect.artifacts import (
 
 from serving.bundle import SETTINGS
 from tasks.gate import Decision
+from tasks.refresh import Refreshed
 from tasks.replay import Replayed, told
 from tasks.validation_report import FIGURES
 from tasks.watch import Drift
@@ -95,6 +96,43 @@ def report_pictures(prefix: str, *pictures: Path) -> None:
             content = base64.b64encode(picture.read_bytes()).decode()
             key = f"{prefix}-{picture.stem}"
             create_image_artifact(f"data:image/{kind};base64,{content}", key=key)
+
+
+def report_review(decision: Decision, workspace: Workspace, wait_s: int) -> None:
+    """Leave what a person needs to say whether a candidate may serve: rules, figures, pictures."""
+    hours = wait_s / 3600
+    lines = [
+        f"## {decision.candidate} waits for a person",
+        f"{decision.reason}. Serves now: {decision.champion or 'nothing'}. Resume this run with "
+        f"*approve* or *reject*, your name and a note; without an answer within {hours:g} hours it "
+        "is rejected.",
+        *(f"- {'✓' if rule.passed else '✗'} {rule.name}: {rule.line}" for rule in decision.rules),
+    ]
+    if workspace.retrieval_metrics.is_file():
+        figures = json.loads(workspace.retrieval_metrics.read_text(encoding="utf-8"))
+        lines.append(comparison(figures))
+    for name, what in (("answers.jpg", "Answers"), ("worst.jpg", "The worst answers")):
+        picture = workspace.retrieval_report / name
+        if picture.is_file():
+            # In the page itself: the server does not see the worker's disk.
+            content = base64.b64encode(picture.read_bytes()).decode()
+            lines.append(f"### {what}\n\n![{what}](data:image/jpeg;base64,{content})")
+    create_markdown_artifact("\n\n".join(lines), key="review", description=decision.reason)
+
+
+def report_refresh(refreshed: Refreshed) -> None:
+    """Leave what a refresh did, and a link to its receipt."""
+    table = [{"outcome": name, "products": count} for name, count in refreshed.counts.items()]
+    create_table_artifact(table, key="refresh", description=refreshed.line)
+    create_link_artifact(
+        refreshed.receipt.resolve().as_uri(), str(refreshed.receipt), key="refresh-receipt"
+    )
+
+
+def report_champion(figures: dict[str, Any]) -> None:
+    """Leave how the serving index answers today's queries."""
+    table = [{"figure": name, "value": value} for name, value in _flat(figures)]
+    create_table_artifact(table, key="champion-figures", description=figures["collection"])
 
 
 def comparison(figures: dict[str, Any]) -> str:

@@ -2,17 +2,30 @@
 
     python -m flows.retrain
 
-Only what changed runs; it ends as `Promoted` or `Rejected`, which is no failure.
+Data that DVC tracks is brought up to date first, and outputs are pushed where a remote is set. Only
+what changed runs; it ends as `Promoted` or `Rejected`, which is no failure.
 """
 
 from pathlib import Path
 
 from prefect import State, flow
+from prefect.states import Failed
 
 from flows.promotion import run_to_promotion
+from flows.remote import pull_data, push_outputs
 from flows.terminal import run_flow
 
-ROAD = ("catalogue", "validate", "detect", "features", "pretrain", "export", "ingest", "evaluate")
+ROAD = (
+    "catalogue",
+    "validate",
+    "detect",
+    "features",
+    "views",
+    "pretrain",
+    "export",
+    "ingest",
+    "evaluate",
+)
 
 
 @flow
@@ -22,7 +35,15 @@ def retrain(root: Path = Path()) -> State[None]:
     Args:
         root: folder of `dvc.yaml`.
     """
-    return run_to_promotion(root, *ROAD)
+    pulled = pull_data(root, return_state=True)
+    if not pulled.is_completed():
+        return Failed(message=pulled.message)
+    state = run_to_promotion(root, *ROAD)
+    if state.is_completed():
+        pushed = push_outputs(root, return_state=True)
+        if not pushed.is_completed():
+            return Failed(message=f"{state.name}, but not pushed: {pushed.message}")
+    return state
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
@@ -98,3 +99,17 @@ def _export(
             output_names=outputs,
             dynamic_shapes=tuple(axes for _, axes in inputs.values()),
         )
+    _forget_origins(path)
+
+
+def _forget_origins(path: Path) -> None:
+    # torch writes down which line of which file on this machine made each node: equal networks
+    # would differ from clone to clone.
+    model = onnx.load(path)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    for tensor in graph.initializer:
+        del tensor.metadata_props[:]
+    path.write_bytes(model.SerializeToString(deterministic=True))

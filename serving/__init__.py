@@ -11,10 +11,24 @@ from typing import TYPE_CHECKING, Any
 from serving.errors import UserError
 
 if TYPE_CHECKING:
+    from serving.duplicates import Duplicate
+    from serving.filters import Range
     from serving.gallery import Hit
-    from serving.search import Answer, Instance, ProductSearch
+    from serving.prices import Part, Parts
+    from serving.search import Answer, Instance, ProductSearch, Question
 
-__all__ = ["Answer", "Hit", "Instance", "ProductSearch", "UserError"]
+__all__ = [
+    "Answer",
+    "Duplicate",
+    "Hit",
+    "Instance",
+    "Part",
+    "Parts",
+    "ProductSearch",
+    "Question",
+    "Range",
+    "UserError",
+]
 
 
 def __getattr__(name: str) -> Any:

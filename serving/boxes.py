@@ -32,10 +32,11 @@ def intersection_over_union(first: Boxes, second: Boxes) -> NDArray[np.float32]:
 
 def suppress(boxes: Boxes, scores: NDArray[np.float32], iou: float) -> NDArray[np.int64]:
     """Indices of the boxes that greedy non-maximum suppression keeps, best score first."""
-    order = np.argsort(-scores, kind="stable")
-    overlaps = intersection_over_union(boxes, boxes)
+    left = np.argsort(-scores, kind="stable")
+    overlapping = intersection_over_union(boxes, boxes) > iou
     kept: list[int] = []
-    for index in order:
-        if all(overlaps[index, other] <= iou for other in kept):
-            kept.append(int(index))
+    while len(left):
+        best, left = left[0], left[1:]
+        kept.append(int(best))
+        left = left[~overlapping[best, left]]
     return np.asarray(kept, np.int64)

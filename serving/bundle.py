@@ -77,6 +77,17 @@ class EmbeddingSettings(Section):
         return self
 
 
+Precision = Literal["fp32", "int8"]
+
+
+class PrecisionSettings(Section):
+    """What each network computes with; bundles from before int8 do not say and are fp32."""
+
+    detector: Precision = "fp32"
+    backbone: Precision = "fp32"
+    capture: Precision = "fp32"
+
+
 class KnownSettings(Section):
     """How likely an instance's product is in the catalogue: a logistic function of its hits."""
 
@@ -102,13 +113,16 @@ class Bundle(Section):
     detector: DetectorSettings
     backbone: BackboneSettings
     capture: CaptureSettings
+    precision: PrecisionSettings = PrecisionSettings()
     embedding: EmbeddingSettings
     merging: dict[str, float] | None = None
     """Weights of `serving.merging.EVIDENCE`; None interleaves the instances' rankings."""
     known: KnownSettings | None = None
     """None where no labelled dev query could tell."""
     parity: dict[str, Any] = {}
-    """Differences to the torch networks, by network."""
+    """Differences of the fp32 networks to torch's, by network."""
+    int8: dict[str, Any] | None = None
+    """What int8 costs: cosines with fp32 by network, and metrics; None where no network is int8."""
 
     @property
     def dimension(self) -> int:

@@ -3,7 +3,9 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.metadata import EntryPoint, entry_points
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +19,7 @@ from serving.serve import serve
 
 if TYPE_CHECKING:
     from serving.filters import Filters
+    from serving.prices import Parts
     from serving.search import Answer, Instance, ProductSearch
 
 # Packages that cost a second to import (pymilvus, onnxruntime) are imported by the commands.
@@ -32,6 +35,9 @@ console = Console(highlight=False)
 
 BUNDLES = Path("data/bundles")
 IMAGES = Path("data/catalogue")
+PICTURE = Path("answer.png")
+_PHOTO_COLUMNS = 72  # of a terminal
+_HIT_COLUMNS = 16
 GROUP = "unbundle.commands"
 """Entry points of commands that need more packages than serving."""
 
@@ -63,8 +69,16 @@ def query(
         typer.Option("--filter", help="column=value, or column=low..high for a numeric column."),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Products per box.")] = 5,
+    offset: Annotated[int, typer.Option(help="Products per box to skip.")] = 0,
+    min_score: Annotated[float | None, typer.Option(help="Leave out hits below it.")] = None,
+    bundle_price: Annotated[
+        float | None, typer.Option(help="Of the bundle, to be compared with its parts.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
     picture: Annotated[Path | None, typer.Option(help="Write the answer as a picture.")] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help=f"Pictures in the terminal; without one in {PICTURE}.")
+    ] = False,
     images: Annotated[Path, typer.Option(help="The catalogue's folder, for pictures.")] = IMAGES,
     bundle: BundleFolder = BUNDLES,
     uri: Uri = None,
@@ -77,13 +91,39 @@ def query(
         raise UserError("the query is empty: give a photo, --title or both")
     with ProductSearch(bundle, uri) as search:
         filters = _parse_filters(where or [], search)
-        answer = search(photo, title, k, boxes, filters)
+        answer = search(photo, title, k, boxes, filters, bundle_price, min_score, offset)
+    in_terminal = show and not as_json and console.is_terminal and bool(console.color_system)
     if as_json:
         typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
     else:
-        _print_answer(answer)
+        _print_answer(answer, _Pictures(photo, images) if in_terminal else None)
+    if show and not in_terminal:
+        picture = picture or PICTURE
     if picture:
         _save_picture(picture, photo, answer, images, quiet=as_json)
+
+
+@app.command(name="duplicates")
+def list_duplicates(
+    threshold: Annotated[float, typer.Argument(help="Least similarity, up to 1.")] = 0.98,
+    most: Annotated[int, typer.Option(min=1, help="Pairs at most.")] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    bundle: BundleFolder = BUNDLES,
+    uri: Uri = None,
+) -> None:
+    """List photos of different products that look like one."""
+    from serving.search import ProductSearch
+
+    with ProductSearch(bundle, uri) as search:
+        found = search.duplicates(threshold)
+        for pair in islice(found, most):
+            if as_json:
+                typer.echo(json.dumps(asdict(pair), ensure_ascii=False))
+            else:
+                sides = (f"{hit.id} ({hit.product})" for hit in (pair.first, pair.second))
+                console.print(Text(f"{pair.score:.3f}  {' = '.join(sides)}"), soft_wrap=True)
+        if next(found, None) is not None:
+            typer.echo(f"more than {most} pairs; raise --most or the threshold", err=True)
 
 
 @app.command()
@@ -125,6 +165,42 @@ def rollback(
 
 
 app.command()(serve)
+
+
+@app.command()
+def bench(
+    photos: Annotated[
+        Path, typer.Argument(help="A catalogue's folder, or one of images.")
+    ] = IMAGES,
+    title: Annotated[str, typer.Option(help="For photos without one.")] = "",
+    clients: Annotated[
+        list[int] | None, typer.Option(min=1, help="At once; may be repeated. Else 1 and 4.")
+    ] = None,
+    queries: Annotated[int, typer.Option(min=1, help="Per number of clients.")] = 100,
+    k: Annotated[int, typer.Option("-k", min=1, help="Products per box.")] = 10,
+    threads: Annotated[int, typer.Option(min=0, help="Of each network; 0 takes all cores.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    bundle: BundleFolder = BUNDLES,
+    uri: Uri = None,
+) -> None:
+    """Measure how long queries take here, part by part."""
+    from serving.bench import Bench, read_queries
+
+    asked = read_queries(photos, title)
+    measuring = Bench(bundle, uri, threads)
+    with measuring.search:
+        loads = [measuring.measure(asked, number, queries, k) for number in clients or (1, 4)]
+    if as_json:
+        typer.echo(json.dumps([asdict(load) for load in loads], indent=2))
+        return
+    for load in loads:
+        table = Table(f"clients: {load.clients}, queries: {load.queries}", box=None)
+        for name in ("p50 ms", "p99 ms"):
+            table.add_column(name, justify="right")
+        for part, spread in {**load.parts, "whole query": load.whole}.items():
+            table.add_row(part, f"{spread.p50:.1f}", f"{spread.p99:.1f}")
+        console.print(table)
+        console.print(f"{load.per_second:.1f} queries a second\n")
 
 
 @app.command()
@@ -207,21 +283,68 @@ def _bounds(text: str) -> dict[str, str]:
     return {name: bound for name, bound in (("min", low), ("max", high)) if bound}
 
 
-def _print_answer(answer: "Answer") -> None:
+class _Pictures:
+    """Prints the pictures of an answer into the terminal."""
+
+    def __init__(self, photo: Path | None, images: Path) -> None:
+        self._photo, self._images = photo, images
+
+    def photo(self, answer: "Answer") -> None:
+        from serving.blocks import blocks
+        from serving.imaging import open_photo
+        from serving.picture import draw_photo
+
+        if self._photo is not None:
+            drawn = draw_photo(open_photo(self._photo), answer.instances)
+            console.print(blocks(drawn, min(console.width, _PHOTO_COLUMNS)))
+
+    def hits(self, instance: "Instance") -> None:
+        from serving.blocks import blocks
+        from serving.picture import draw_hits
+
+        shown = instance.hits[: max(1, console.width // _HIT_COLUMNS)]
+        strip = draw_hits(shown, self._images, 4 * _HIT_COLUMNS)
+        console.print(blocks(strip, len(shown) * _HIT_COLUMNS))
+
+
+def _print_answer(answer: "Answer", pictures: _Pictures | None = None) -> None:
+    if pictures is not None:
+        pictures.photo(answer)
     for number, instance in enumerate(answer.instances, 1):
         console.print(f"[bold]{number}[/bold]  {_where(instance)}")
         if instance.words:
             console.print(Text(f"   of the title: {' '.join(instance.words)}"))
         if not instance.hits:
-            console.print("   no product passes the filters\n")
+            console.print("   no product passes the filters and --min-score\n")
             continue
         if not instance.in_catalogue:
             console.print("   not in the catalogue; what comes nearest:")
+        if pictures is not None:
+            pictures.hits(instance)
         table = Table("score", "product", "title", box=None, padding=(0, 2, 0, 0), pad_edge=False)
         for hit in instance.hits:
             table.add_row(f"{hit.score:.3f}", Text(hit.product), Text(hit.caption))
         console.print(table)
         console.print()
+    if answer.parts is not None:
+        _print_parts(answer.parts)
+
+
+def _print_parts(parts: "Parts") -> None:
+    if parts.items:
+        table = Table("part", "product", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        table.add_column("price", justify="right")
+        for part in parts.items:
+            table.add_row(str(part.instance + 1), Text(part.product), f"{part.price:,.2f}")
+        table.add_row("", "all parts" if not parts.unknown else "these", f"{parts.total:,.2f}")
+        if parts.bundle_price is not None:
+            table.add_row("", "the bundle", f"{parts.bundle_price:,.2f}")
+        if parts.saving is not None:
+            table.add_row("", "saving", f"{parts.saving:,.2f}")
+        console.print(table)
+    if parts.unknown:
+        numbers = ", ".join(str(index + 1) for index in parts.unknown)
+        console.print(f"without a price: {numbers}")
 
 
 def _where(instance: "Instance") -> str:

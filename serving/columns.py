@@ -21,10 +21,16 @@ MOST_COLUMNS = 56
 FIXED_FIELDS = ("id", "label", "caption", "image")
 """Text fields that every index has beside `vector`."""
 
+TRACES = ("digest", "source")
+"""Text fields that tell what a row was made from, see `serving.gallery.Trace`; no hit has them."""
+
+TRACE_LENGTH = 32
+"""Characters of a trace."""
+
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _RESERVED = {
-    *("id", "label", "caption", "image", "vector", "rowid", "timestamp"),
+    *("id", "label", "caption", "image", "vector", "rowid", "timestamp", *TRACES),
     *("true", "false", "null", "and", "or", "not", "in", "like", "is", "exists"),
     *("iso", "interval", "json_contains", "array_contains", "text_match", "phrase_match"),
 }
@@ -58,6 +64,11 @@ def infer_columns(values: Mapping[str, Sequence[str]]) -> tuple[Column, ...]:
         Column(name, _field(name, number), _numeric(cells))
         for number, (name, cells) in enumerate(values.items())
     )
+
+
+def is_number(text: str) -> bool:
+    """Whether a numeric column can hold a cell."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 def clip(text: str, limit: int = TEXT_BYTES) -> str:

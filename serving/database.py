@@ -22,7 +22,14 @@ from urllib.parse import urlsplit
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
-from serving.columns import FIXED_FIELDS, TEXT_BYTES, Column, dump_columns
+from serving.columns import (
+    FIXED_FIELDS,
+    TEXT_BYTES,
+    TRACE_LENGTH,
+    TRACES,
+    Column,
+    dump_columns,
+)
 from serving.errors import UserError
 from serving.gallery import ID_LENGTH, METRIC, TIMEOUT, VECTOR, Gallery
 
@@ -147,12 +154,13 @@ class Database:
 
     @property
     def version(self) -> str:
-        """The server's version, `milvus-lite-…` for Milvus Lite."""
+        """The server's version, `milvus_lite-…` for Milvus Lite."""
         return str(self.client.get_server_version(timeout=TIMEOUT))
 
     def index(self, hnsw: Hnsw = _HNSW) -> dict[str, str | int]:
         """The index that `create_gallery` makes here: FLAT (exact) on Lite, HNSW on a server."""
-        if "lite" in self.version:
+        # Not by "lite" alone: the server of the PyPI package milvus calls itself v2.3.5-lite.
+        if self.version.startswith("milvus_lite"):
             # Lite's HNSW is no faster, and loses hits under filters.
             return {"type": "FLAT", "metric": METRIC}
         return {"type": "HNSW", "metric": METRIC, **asdict(hnsw)}
@@ -354,6 +362,8 @@ class Database:
         schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=dimension)
         for name in FIXED_FIELDS[1:]:
             schema.add_field(name, DataType.VARCHAR, max_length=TEXT_BYTES)
+        for name in TRACES:
+            schema.add_field(name, DataType.VARCHAR, max_length=TRACE_LENGTH)
         for column in columns:
             if column.numeric:
                 schema.add_field(column.field, DataType.DOUBLE)

@@ -10,31 +10,18 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from serving.boxes import Boxes
-from serving.bundle import BACKBONE, CAPTURE, DETECTOR, TOKENIZER, Bundle
+from serving.bundle import CAPTURE, TOKENIZER, Bundle
 from serving.embedding import Vectors, join_parts, modality, query_vectors, unit
 from serving.errors import UserError
-from serving.imaging import Photo, crops, geometry, letterbox, normalise
+from serving.imaging import Photo
 from serving.limits import MOST_BOXES
-from serving.proposals import select_proposals
-
-Tokens = NDArray[np.float32]
+from serving.sight import Proposals, Sight, Visual, session
 
 _UNKNOWN = "[UNK]"
-
-
-@dataclass(frozen=True)
-class Proposals:
-    """What the detector sees in a photo, best first; the whole photo with score 0 if nothing."""
-
-    boxes: Boxes
-    """`[N, 4]` in photo pixels."""
-    scores: NDArray[np.float32]
-    """`[N]`, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -101,33 +88,26 @@ class _Heads:
     alignment: NDArray[np.float32]  # [N, T]
 
 
-@dataclass(frozen=True)
-class _Visual:
-    """Visual input of CAPTURE, a row per instance."""
-
-    tokens: Tokens  # [N, V, D]
-    geometry: NDArray[np.float32]  # [N, V, 5]
-    mask: NDArray[np.int64]  # [N, V]
-
-
 class Encoder:
-    """Runs a bundle.
+    """Runs a bundle; ready at full speed when it is made.
 
     Args:
         bundle: the opened bundle.
-        threads: of each network; 0 takes all cores.
+        threads: of each network; 0 takes the cores that this process may use, 8 at most.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         self.bundle = bundle
-        self._detector = _session(bundle, DETECTOR, threads)
-        self._backbone = _session(bundle, BACKBONE, threads)
-        self._capture = _session(bundle, CAPTURE, threads)
+        self._sight = Sight(bundle.folder, bundle.detector, bundle.backbone, threads)
+        self._capture = session(bundle.folder / CAPTURE, threads)
         self._tokenizer = _tokenizer(bundle)
+        # A network's first run plans its memory: no client should wait for it.
+        side = bundle.detector.side
+        self.encode(np.zeros((side, side, 3), np.uint8))
 
     def propose(self, photo: Photo) -> Proposals:
         """The products that the detector sees in a photo."""
-        return self._propose([photo])[0]
+        return self._sight.propose([photo])[0]
 
     def encode(
         self,
@@ -152,14 +132,14 @@ class Encoder:
         else:
             given = _checked_boxes(boxes, photo)
             found = Proposals(given, np.ones(len(given), np.float32))
-        visual = self._visual([photo], [found.boxes])
+        visual = self._sight.look([photo], [found.boxes])
         heads = self._heads(visual, [caption] * len(found.boxes))
         return self._encoded(found, heads, caption, has_photo=True)
 
     def encode_gallery(self, photos: Sequence[Photo], captions: Sequence[str]) -> Vectors:
         """Gallery vectors `[N, D]` of single-product photos, each by its best proposal."""
-        boxes = [found.boxes[:1] for found in self._propose(photos)]
-        heads = self._heads(self._visual(photos, boxes), captions)
+        boxes = [found.boxes[:1] for found in self._sight.propose(photos)]
+        heads = self._heads(self._sight.look(photos, boxes), captions)
         return join_parts(heads.vectors, self.bundle.embedding.parts)
 
     def _encode_title(
@@ -208,54 +188,15 @@ class Encoder:
             words.append(Word(caption.strip()[start:end], alignment[:, places].max(axis=1)))
         return tuple(words)
 
-    def _propose(self, photos: Sequence[Photo]) -> list[Proposals]:
-        settings = self.bundle.detector
-        inputs = [letterbox(photo, settings.side) for photo in photos]
-        images = np.stack([image for image, _ in inputs])
-        all_boxes, all_scores = self._detector.run(["boxes", "scores"], {"image": images})
-        found = []
-        for photo, (_, factor), boxes, scores in zip(
-            photos, inputs, all_boxes, all_scores, strict=True
-        ):
-            height, width = photo.shape[:2]
-            selected = select_proposals(
-                boxes,
-                scores,
-                factor,
-                width,
-                height,
-                settings.min_score,
-                settings.nms_iou,
-                settings.max_proposals,
-            )
-            found.append(Proposals(*selected))
-        return found
-
-    def _visual(self, photos: Sequence[Photo], boxes: Sequence[Boxes]) -> _Visual:
-        settings = self.bundle.backbone
-        pairs = list(zip(photos, boxes, strict=True))
-        cut = np.concatenate([crops(photo, rows, settings.side) for photo, rows in pairs])
-        batch = normalise(cut, settings.mean, settings.std)
-        (tokens,) = self._backbone.run(["tokens"], {"crops": batch})
-        rows = np.concatenate(
-            [geometry(rows, photo.shape[1], photo.shape[0]) for photo, rows in pairs]
-        )
-        count, length = tokens.shape[:2]
-        return _Visual(
-            tokens,
-            np.repeat(rows[:, None], length, axis=1),
-            np.ones((count, length), np.int64),
-        )
-
-    def _no_visual(self, count: int) -> _Visual:
+    def _no_visual(self, count: int) -> Visual:
         dimension = self.bundle.backbone.dimension
-        return _Visual(
+        return Visual(
             np.zeros((count, 1, dimension), np.float32),
             np.zeros((count, 1, 5), np.float32),
             np.zeros((count, 1), np.int64),
         )
 
-    def _heads(self, visual: _Visual | None, captions: Sequence[str]) -> _Heads:
+    def _heads(self, visual: Visual | None, captions: Sequence[str]) -> _Heads:
         seen = visual or self._no_visual(len(captions))
         ids, mask = self._title(captions)
         visual_head, text_head, read, alignment, joint = self._capture.run(
@@ -293,18 +234,6 @@ class Encoder:
             np.int64,
         )
         return ids, mask
-
-
-def _session(bundle: Bundle, name: str, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Three networks in turn: a pool that spins after its network is done slows the next one's.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(
-        bundle.folder / name, options, providers=["CPUExecutionProvider"]
-    )
 
 
 def _tokenizer(bundle: Bundle) -> Tokenizer:

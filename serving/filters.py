@@ -49,7 +49,7 @@ class Range(BaseModel):
 
 
 Condition = Value | Annotated[list[Value], Field(min_length=1, max_length=MOST_VALUES)] | Range
-Filters = Mapping[str, Any]
+Filters = Mapping[str, str | float | Sequence[str | float] | Range | Mapping[str, str | float]]
 """Conditions by column name: a value, a list of values, or bounds (`Range` or its dict)."""
 
 _CONDITION: TypeAdapter[Condition] = TypeAdapter(Condition)

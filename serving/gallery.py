@@ -1,8 +1,9 @@
 """One collection of product vectors: rows in, nearest products out."""
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pymilvus import MilvusClient
 
-from serving.columns import FIXED_FIELDS, TEXT_BYTES, Column, clip, load_columns
+from serving.columns import (
+    FIXED_FIELDS,
+    TEXT_BYTES,
+    TRACE_LENGTH,
+    TRACES,
+    Column,
+    clip,
+    is_number,
+    load_columns,
+)
 from serving.errors import UserError
 from serving.filters import Filters, compile_filters, literal
 
@@ -33,6 +43,7 @@ MOST_HITS = 16384
 _OVERFETCH = 4  # rows asked for per product wanted: most products have a few photos
 _PAGE = 1000  # rows per call when everything is read
 _UNIT_TOLERANCE = 1e-3
+_LIVE = "live"
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,25 @@ class Item:
     image: str
     columns: Mapping[str, str] = field(default_factory=dict)
     """Cells of the catalogue's own columns by column name."""
+    digest: str = ""
+    """See `Trace`."""
+    source: str = ""
+    """See `Trace`."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a row was made from."""
+
+    digest: str
+    """Of its item and photo, see `content_digest`."""
+    source: str
+    """`digest` of the source catalogue's row when it was last looked at; empty where the source has
+    none. It differs from `digest` where a client of the service changed the row."""
+
+
+Entity = dict[str, Any]
+"""A row as Milvus takes it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +100,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Rows:
-    """Every row of a gallery, by id ascending."""
+    """Rows of a gallery; all of them are by id ascending."""
 
     hits: tuple[Hit, ...]
     """The rows without a score (0)."""
@@ -93,6 +123,7 @@ class Gallery:
         columns: the catalogue's columns in this index.
         dimension: of the vectors.
         index: `{"type": "FLAT"}` or `{"type": "HNSW", "m": …}`, each with its metric.
+        traced: whether its rows tell what they were made from; an older one's do not.
 
     Raises:
         UserError: the collection has not the fields that `Database.create_gallery` makes.
@@ -110,6 +141,7 @@ class Gallery:
         self.dimension = int(vector["params"]["dim"])
         self.columns: tuple[Column, ...] = load_columns(self.properties["columns"])
         self.index: dict[str, str | int] = json.loads(self.properties["index"])
+        self.traced = set(TRACES) <= {entry["name"] for entry in about["fields"]}
         self._check_metric()
         client.load_collection(name, timeout=TIMEOUT)
 
@@ -124,14 +156,83 @@ class Gallery:
             UserError: an id, label or image path that an index cannot hold.
             ValueError: vectors of another shape, not finite or not of length 1.
         """
+        self.write(self.entities(items, vectors))
+
+    def entities(self, items: Sequence[Item], vectors: Vectors) -> list[Entity]:
+        """Check rows as `upsert` does, and write nothing."""
         self._check_vectors(vectors)
         if len(items) != len(vectors):
             raise ValueError(f"{len(items)} items, {len(vectors)} vectors")
-        rows = [
+        return [
             self._row(item, vector) for item, vector in zip(items, vectors.tolist(), strict=True)
         ]
-        if rows:
-            self._client.upsert(self.name, rows, timeout=TIMEOUT)
+
+    def write(self, entities: Sequence[Entity]) -> None:
+        """Write what `entities` made."""
+        if entities:
+            self._client.upsert(self.name, list(entities), timeout=TIMEOUT)
+            self.__dict__.pop("rows", None)
+
+    def delete(self, identifiers: Sequence[str]) -> None:
+        """Delete rows; an id that is not there is no error."""
+        for start in range(0, len(identifiers), _PAGE):
+            wanted = _among(identifiers[start : start + _PAGE])
+            self._client.delete(self.name, filter=wanted, timeout=TIMEOUT)
+        self.__dict__.pop("rows", None)
+
+    def misfit(self, item: Item) -> str:
+        """Why this index cannot hold a row; empty where it can."""
+        if not ID.fullmatch(item.id):
+            return f"id {item.id!r}: expected 1 to {ID_LENGTH} letters, digits or _.:-"
+        for key, text in (("label", item.label), ("image", item.image)):
+            if len(text.encode()) > TEXT_BYTES:
+                return f"id {item.id}: {key} longer than {TEXT_BYTES} bytes; shorten it"
+        for column in self.columns:
+            if column.name not in item.columns:
+                return f"id {item.id}: no {column.name}, a column of {self.name}; give it"
+            if column.numeric and not is_number(item.columns[column.name]):
+                found = clip(repr(item.columns[column.name]), 80)
+                return f"id {item.id}: {column.name} {found}: expected a number"
+        return ""
+
+    def traces(self, identifiers: Sequence[str]) -> dict[str, Trace]:
+        """What rows were made from, by id; everything acknowledged included.
+
+        Raises:
+            UserError: the collection does not tell.
+        """
+        self._check_traced()
+        found: dict[str, Trace] = {}
+        for start in range(0, len(identifiers), _PAGE):
+            rows = self._client.query(
+                self.name,
+                filter=_among(identifiers[start : start + _PAGE]),
+                output_fields=["id", *TRACES],
+                consistency_level="Strong",
+                timeout=TIMEOUT,
+            )
+            found |= {str(row["id"]): Trace(row["digest"], row["source"]) for row in rows}
+        return found
+
+    def all_traces(self) -> Iterator[dict[str, Trace]]:
+        """What every row was made from, by id, page by page.
+
+        Raises:
+            UserError: the collection does not tell.
+        """
+        self._check_traced()
+        for page in self._pages(["id", *TRACES]):
+            yield {str(row["id"]): Trace(row["digest"], row["source"]) for row in page}
+
+    @property
+    def live(self) -> bool:
+        """Whether its rows are no longer its ingestion's alone, see `mark_live`."""
+        return _LIVE in self.properties
+
+    def mark_live(self) -> None:
+        """Say, before the first change, that rows change from now on without an ingestion."""
+        if not self.live:
+            self.annotate({_LIVE: "true"})
 
     def flush(self) -> None:
         """Seal what was written, so that the index covers it."""
@@ -194,17 +295,18 @@ class Gallery:
         """The best photo of each of the `k` nearest products, per query vector, best first.
 
         Milvus' own grouping loses groups on Lite and is ignored by older servers: this asks for
-        more photos than products, and for more again while too few products come back.
+        more photos than products, and for more again while too few products come back, at most
+        `MOST_HITS`. With an exact index a larger `k` gives a longer list with the same beginning.
         """
-        depth = k * _OVERFETCH
+        depth = min(k * _OVERFETCH, MOST_HITS)
         answers: list[list[Hit]] = [[] for _ in vectors]
         open_rows = list(range(len(vectors)))
         while open_rows:
             found = self.search(vectors[open_rows], depth, filters)
             short = []
             for row, hits in zip(open_rows, found, strict=True):
-                answers[row] = best_per_product(hits)[:k]
                 exhausted = len(hits) < depth or depth >= MOST_HITS
+                answers[row] = best_per_product(hits if exhausted else _sure(hits))[:k]
                 if len(answers[row]) < k and not exhausted:
                     short.append(row)
             open_rows, depth = short, min(depth * _OVERFETCH, MOST_HITS)
@@ -230,13 +332,21 @@ class Gallery:
     @cached_property
     def rows(self) -> Rows:
         """Every row with its vector, read once."""
+        pages = list(self.pages())
+        hits = [hit for page in pages for hit in page.hits]
+        order = sorted(range(len(hits)), key=lambda row: hits[row].id)
+        vectors = [np.zeros((0, self.dimension), np.float32), *(page.vectors for page in pages)]
+        return Rows(tuple(hits[row] for row in order), np.concatenate(vectors)[order])
+
+    def pages(self) -> Iterator[Rows]:
+        """Every row with its vector, a thousand at a time, in Milvus' order."""
         fields = [*FIXED_FIELDS, *(column.field for column in self.columns), VECTOR]
-        entities = sorted(self._all(fields), key=lambda entity: str(entity["id"]))
-        vectors = np.asarray([entity[VECTOR] for entity in entities], np.float32)
-        return Rows(
-            tuple(self._hit(entity, 0.0) for entity in entities),
-            vectors.reshape(len(entities), self.dimension),
-        )
+        for page in self._pages(fields):
+            # Milvus gives Python floats: a page of them is eight times its array.
+            yield Rows(
+                tuple(self._hit(entity, 0.0) for entity in page),
+                np.asarray([entity[VECTOR] for entity in page], np.float32),
+            )
 
     def exact_search(self, vectors: Vectors, k: int) -> list[list[Hit]]:
         """What `search` returns when no index approximates: numpy over every row."""
@@ -256,15 +366,9 @@ class Gallery:
             raise ValueError(f"expected vectors of length 1, found {lengths}")
 
     def _row(self, item: Item, vector: list[float]) -> dict[str, Any]:
-        if not ID.fullmatch(item.id):
-            raise UserError(
-                f"catalogue.csv: id {item.id!r}: expected 1 to {ID_LENGTH} letters, digits or _.:-"
-            )
-        for key, text in (("label", item.label), ("image", item.image)):
-            if len(text.encode()) > TEXT_BYTES:
-                raise UserError(
-                    f"catalogue.csv: id {item.id}: {key} longer than {TEXT_BYTES} bytes; shorten it"
-                )
+        if misfit := self.misfit(item):
+            raise UserError(f"catalogue.csv: {misfit}")
+        traces = {"digest": item.digest, "source": item.source} if self.traced else {}
         return {
             "id": item.id,
             VECTOR: vector,
@@ -272,6 +376,7 @@ class Gallery:
             "caption": clip(item.caption),
             "image": item.image,
             **{column.field: column.cell(item.columns[column.name]) for column in self.columns},
+            **traces,
         }
 
     def _hit(self, entity: Mapping[str, Any], score: float) -> Hit:
@@ -285,6 +390,9 @@ class Gallery:
         )
 
     def _all(self, fields: list[str]) -> list[Mapping[str, Any]]:
+        return [row for page in self._pages(fields) for row in page]
+
+    def _pages(self, fields: list[str]) -> Iterator[list[Mapping[str, Any]]]:
         iterator = self._client.query_iterator(
             self.name,
             batch_size=_PAGE,
@@ -292,13 +400,18 @@ class Gallery:
             consistency_level="Strong",
             timeout=TIMEOUT,
         )
-        found: list[Mapping[str, Any]] = []
         try:
             while page := iterator.next():
-                found += page
+                yield page
         finally:
             iterator.close()
-        return found
+
+    def _check_traced(self) -> None:
+        if not self.traced:
+            raise UserError(
+                f"{self.place}: collection {self.name} does not tell what its rows were made from; "
+                "run `dvc repro ingest` and promote"
+            )
 
     def _check_metric(self) -> None:
         metric = self._client.describe_index(self.name, VECTOR, timeout=TIMEOUT)["metric_type"]
@@ -315,12 +428,38 @@ class Gallery:
         return {"metric_type": METRIC, "params": {"ef": max(int(self.index["ef"]), k)}}
 
 
+def content_digest(item: Item, photo: str, columns: Sequence[Column]) -> str:
+    """What changes with anything that an index of these columns holds of an item and its photo.
+
+    Args:
+        item: the row; cells of other columns do not count.
+        photo: SHA-256 of the photo's file.
+        columns: of the index.
+    """
+    cells = {column.name: item.columns.get(column.name, "") for column in columns}
+    content = [item.id, item.label, item.caption, item.image, cells, photo]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:TRACE_LENGTH]
+
+
 def best_per_product(hits: Sequence[Hit]) -> list[Hit]:
     """The first hit of each product, in the order of the hits."""
     best: dict[str, Hit] = {}
     for hit in hits:
         best.setdefault(hit.product, hit)
     return list(best.values())
+
+
+def _sure(hits: Sequence[Hit]) -> list[Hit]:
+    """Without the hits that score like the last: there may be more of them, with earlier ids."""
+    return [hit for hit in hits if hit.score > hits[-1].score]
+
+
+def _among(identifiers: Sequence[str]) -> str:
+    # What is no id of ours never gets into an expression.
+    strange = next((one for one in identifiers if not ID.fullmatch(one)), None)
+    if strange is not None:
+        raise ValueError(f"{strange!r}: no id")
+    return f"id in [{','.join(literal(one) for one in identifiers)}]"
 
 
 def _ranked(hits: Any) -> list[Hit]:

@@ -77,9 +77,10 @@ def letterbox(photo: Photo, side: int) -> tuple[NDArray[np.float32], float]:
     factor = side / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     resized = Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    canvas = np.full((side, side, 3), PADDING, np.float32)
-    canvas[: size[1], : size[0]] = np.asarray(resized, np.float32) / 255
-    return np.ascontiguousarray(canvas.transpose(2, 0, 1)), factor
+    canvas = np.full((3, side, side), PADDING, np.float32)
+    canvas[:, : size[1], : size[0]] = np.asarray(resized).transpose(2, 0, 1)
+    canvas[:, : size[1], : size[0]] /= 255
+    return canvas, factor
 
 
 def crops(photo: Photo, boxes: Boxes, side: int) -> NDArray[np.uint8]:
@@ -98,14 +99,23 @@ def crops(photo: Photo, boxes: Boxes, side: int) -> NDArray[np.uint8]:
         x1 = int(min(width, max(x0 + 1, np.ceil(box[2]))))
         y1 = int(min(height, max(y0 + 1, np.ceil(box[3]))))
         x0, y0 = min(x0, x1 - 1), min(y0, y1 - 1)
-        part = photo[y0:y1, x0:x1]
-        factor = side / max(part.shape[:2])
-        size = (max(1, round(part.shape[1] * factor)), max(1, round(part.shape[0] * factor)))
-        scaled = Image.fromarray(part).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        part = Image.fromarray(photo[y0:y1, x0:x1])
+        factor = side / max(part.size)
+        size = (max(1, round(part.width * factor)), max(1, round(part.height * factor)))
+        scaled = part.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
         left, top = (side - size[0]) // 2, (side - size[1]) // 2
-        cut[row] = part.reshape(-1, 3).mean(axis=0).astype(np.uint8)
+        if size != (side, side):
+            cut[row] = _mean_colour(part)
         cut[row, top : top + size[1], left : left + size[0]] = np.asarray(scaled)
     return cut
+
+
+def _mean_colour(image: Image.Image) -> NDArray[np.int64]:
+    """Mean `[3]` over an RGB image's pixels, rounded down."""
+    # Over the histogram: numpy's mean over an axis of three is ten times as slow.
+    counts = np.asarray(image.histogram()).reshape(3, 256)
+    total: NDArray[np.int64] = counts @ np.arange(256) // (image.width * image.height)
+    return total
 
 
 def geometry(
@@ -134,4 +144,8 @@ def normalise(
     """
     scale = (1 / (255 * np.asarray(std))).astype(np.float32)
     shift = (np.asarray(mean) / np.asarray(std)).astype(np.float32)
-    return np.ascontiguousarray((cut * scale - shift).transpose(0, 3, 1, 2))
+    # Bytes are moved, not floats, and the rest happens in place.
+    values = np.ascontiguousarray(cut.transpose(0, 3, 1, 2)).astype(np.float32)
+    values *= scale[:, None, None]
+    values -= shift[:, None, None]
+    return values

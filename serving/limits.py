@@ -21,11 +21,15 @@ class Limits:
 
     body_bytes: int = 20_000_000
     """Of one request. A base64 photo takes a third more than its file."""
+    batch: int = 16
+    """Queries of one batch, which takes one worker and one body."""
     pixels: int = 50_000_000
     """Width times height of a photo; decoding one takes about ten bytes per pixel."""
     boxes: int = MOST_BOXES
     k: int = 100
     """Products per box."""
+    offset: int = 1000
+    """Products per box that may be skipped; all of them are searched for."""
     caption: int = 2000
     """Characters of a title; the network reads its first words."""
     seconds: float = 30.0

@@ -84,6 +84,7 @@ class Live:
         self._answers, self._problem, self._changes = False, "not opened yet", 0
         self._database: Database | None = None
         self._stopping = threading.Event()
+        self._following = threading.Lock()
         self._follower = threading.Thread(target=self._follow_on, name="unbundle-follower")
 
     def __enter__(self) -> "Live":
@@ -132,8 +133,25 @@ class Live:
             if unused:
                 champion.search.close()
 
+    def overtaken(self, collection: str) -> bool:
+        """Whether another index was promoted since; it serves here, too, when this returns.
+
+        Raises:
+            NotReadyError: it was, and cannot be opened.
+        """
+        if self._database is None or self._database.target(CHAMPION) == collection:
+            return False
+        self.follow()
+        if self.state.collection == collection:
+            raise NotReadyError(self.state.problem)
+        return True
+
     def follow(self) -> None:
         """Look once where the alias points, and serve that; on a fault keep what serves."""
+        with self._following:
+            self._follow()
+
+    def _follow(self) -> None:
         try:
             fresh = self._open_other()
         except UserError as error:

@@ -1,4 +1,4 @@
-"""What the framework cannot know for `/openapi.json`: the two bodies of a query, and problems."""
+"""What the framework cannot know for `/openapi.json`: the bodies of queries, and problems."""
 
 from typing import Any
 
@@ -19,6 +19,8 @@ _PHOTO = (
 EXAMPLES: dict[str, dict[str, Any]] = {
     "title": {"caption": "silk serum + lipstick set", "k": 5},
     "photo": {"photo": _PHOTO, "caption": "silk serum", "boxes": [[0, 0, 8, 8]], "k": 3},
+    "second page": {"caption": "silk serum", "k": 5, "offset": 5, "min_score": 0.2},
+    "bundle": {"photo": _PHOTO, "bundle_price": 49.9},
 }
 
 _FORM_SCHEMA: dict[str, Any] = {
@@ -29,6 +31,9 @@ _FORM_SCHEMA: dict[str, Any] = {
         "boxes": {"type": "string", "description": "JSON, as in the other form."},
         "filters": {"type": "string", "description": "JSON, as in the other form."},
         "k": {"type": "integer"},
+        "bundle_price": {"type": "number"},
+        "min_score": {"type": "number"},
+        "offset": {"type": "integer"},
     },
 }
 
@@ -48,6 +53,33 @@ SEARCH_BODY: dict[str, Any] = {
     }
 }
 
+BATCH_EXAMPLE: dict[str, Any] = {"queries": [EXAMPLES["title"], {"k": 0}, EXAMPLES["bundle"]]}
+BATCH_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "required": ["queries"],
+                    "properties": {
+                        "queries": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"$ref": _COMPONENT.format(model="Query")},
+                        }
+                    },
+                },
+                "example": BATCH_EXAMPLE,
+            }
+        },
+    }
+}
+
+
+KEYED: dict[str, Any] = {"security": [{"key": []}]}
+"""A route that needs the service's key."""
+
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The responses of a route that answers errors with these statuses, and with the usual ones."""
@@ -59,7 +91,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def described(app: FastAPI) -> None:
-    """Add the schemas that `SEARCH_BODY` and `problems` refer to."""
+    """Add the schemas that the bodies and `problems` refer to."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -73,6 +105,7 @@ def described(app: FastAPI) -> None:
                 [(Query, "validation"), (Problem, "validation")], ref_template=_COMPONENT
             )
             schema["components"]["schemas"] |= extra["$defs"]
+            schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             app.openapi_schema = schema
         return app.openapi_schema
 

@@ -62,7 +62,7 @@ def draw_answer(photo: Photo | None, answer: Answer, images: Path | None = None)
         images: the catalogue's folder; without it, or where a file is missing, a hit has no
             picture.
     """
-    left = _shown_photo(photo, answer.instances) if photo is not None else None
+    left = draw_photo(photo, answer.instances) if photo is not None else None
     cards = [_card(number, instance, images) for number, instance in enumerate(answer.instances, 1)]
     column = len(cards) * (_CARD_HEIGHT + _CARD_GAP) - _CARD_GAP
     height = max(column, left.height if left else 0) + 2 * _MARGIN
@@ -77,7 +77,16 @@ def draw_answer(photo: Photo | None, answer: Answer, images: Path | None = None)
     return page
 
 
-def _shown_photo(photo: Photo, instances: Sequence[Instance]) -> Image.Image:
+def draw_hits(hits: Sequence[Hit], images: Path | None, side: int) -> Image.Image:
+    """The pictures of hits side by side, each `side` pixels wide and high."""
+    strip = Image.new("RGB", (len(hits) * side, side), _CARD)
+    for place, hit in enumerate(hits):
+        strip.paste(_thumbnail(hit, images, side), (place * side, 0))
+    return strip
+
+
+def draw_photo(photo: Photo, instances: Sequence[Instance]) -> Image.Image:
+    """The photo with the numbered boxes of its products."""
     image = Image.fromarray(photo)
     factor = _PHOTO_SIDE / max(image.size)
     size = (round(image.width * factor), round(image.height * factor))

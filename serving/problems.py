@@ -27,6 +27,8 @@ class Kind(Enum):
     """What can go wrong: the last part of the problem's `type`, its status and its title."""
 
     MALFORMED = ("malformed", 400, "The request cannot be read")
+    KEY_NEEDED = ("key-needed", 401, "The request needs the service's key")
+    CHANGES_OFF = ("changes-off", 403, "This service lets nobody change products")
     NOT_FOUND = ("not-found", 404, "There is no such thing")
     UPLOAD_TOO_SLOW = ("upload-too-slow", 408, "The request did not arrive in time")
     TOO_LARGE = ("too-large", 413, "The request is too large")
@@ -103,6 +105,12 @@ def invalid(errors: Sequence[Any]) -> ProblemError:
     return ProblemError(Kind.INVALID, f"{where}{faults[0].detail}", errors=faults)
 
 
+def refused(error: Exception) -> ProblemError:
+    """The problem of a `UserError`."""
+    kind = Kind.NOT_FOUND if isinstance(error, UnknownIdError) else Kind.INVALID
+    return ProblemError(kind, str(error))
+
+
 def tell_problems(app: FastAPI, retry_after: int) -> None:
     """Answer every error of an application with a problem.
 
@@ -121,8 +129,7 @@ def tell_problems(app: FastAPI, retry_after: int) -> None:
         return _response(invalid(error.errors()))
 
     def mistake(request: Request, error: Exception) -> JSONResponse:
-        kind = Kind.NOT_FOUND if isinstance(error, UnknownIdError) else Kind.INVALID
-        return _response(ProblemError(kind, str(error)))
+        return _response(refused(error))
 
     def index(request: Request, error: Exception) -> JSONResponse:
         _log.error("Milvus: %s", error)

@@ -130,7 +130,7 @@ class Recorder:
             photo: the file's bytes.
             caption: the title.
             given: whether the caller gave boxes.
-            filtered: whether the caller filtered.
+            filtered: whether the caller left hits out.
             work: answers it, in this thread.
         """
         started = time.perf_counter()

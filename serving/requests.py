@@ -2,7 +2,8 @@
 
 import base64
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 import pydantic_core
 from pydantic import (
@@ -24,14 +25,16 @@ from serving.problems import Fault, Kind, ProblemError, invalid
 
 JSON = "application/json"
 FORM = "multipart/form-data"
-_DOCUMENTS = ("boxes", "filters")  # JSON texts in a form
+Model = TypeVar("Model", bound=BaseModel)
+_DOCUMENTS = ("boxes", "filters", "fields")  # JSON texts in a form
 
 
 def _decoded(value: Any) -> Any:
     return base64.b64decode("".join(value.split()), validate=True) if _is_text(value) else value
 
 
-def _encodable(value: Any) -> Any:
+def encodable(value: Any) -> Any:
+    """A text that is UTF-8, or anything else, as it is."""
     if _is_text(value):
         value.encode()  # a lone surrogate is a ValueError; the tokenizer would fail on it
     return value
@@ -55,7 +58,7 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     photo: Base64 | None = Field(default=None, description="A JPEG, PNG or WebP file.")
-    caption: Annotated[str, BeforeValidator(_encodable)] = Field(
+    caption: Annotated[str, BeforeValidator(encodable)] = Field(
         default="", description="The title; it may name only some of the products."
     )
     boxes: list[Corners] | None = Field(
@@ -67,32 +70,97 @@ class Query(BaseModel):
         description="By catalogue column: a value, a list of values, or min and max (inclusive).",
     )
     k: int = Field(default=USUAL_K, ge=1, description="Products per box.")
+    bundle_price: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="What the bundle costs, to be compared with its parts.",
+    )
+    min_score: float | None = Field(
+        default=None, allow_inf_nan=False, description="Hits below it are left out."
+    )
+    offset: int = Field(
+        default=0, ge=0, description="Products per box that come before the first hit."
+    )
+
+
+class Queries(BaseModel):
+    """Several queries; each is checked on its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    queries: list[Any] = Field(min_length=1, description="A `Query` each.")
 
 
 async def read_query(request: Request, limits: Limits) -> Callable[[], Query]:
-    """Receive a request's body.
+    """Receive a query, as `read_body` does, and hold it to the limits."""
+    read = await read_body(request, limits, Query)
+    return lambda: _within(read(), limits)
+
+
+async def read_body(request: Request, limits: Limits, model: type[Model]) -> Callable[[], Model]:
+    """Receive a request's body, JSON or a form.
 
     Returns:
-        What makes the query of it, for a worker: parsing a photo's base64 takes its time.
+        What makes a `model` of it, for a worker: parsing a photo's base64 takes its time.
 
     Raises:
         ProblemError: too large, of another media type, or a form that cannot be read. What is
-            returned raises it, too: an invalid query.
+            returned raises it, too: invalid values.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    limited = Request(request.scope, _counted(request, limits.body_bytes))
+    limited = _limited(request, limits)
+    media_type = _media_type(request)
     if media_type == JSON:
         body = await limited.body()
-        return lambda: _checked(limits, lambda: Query.model_validate_json(body))
+        return lambda: _valid(lambda: model.model_validate_json(body))
     if media_type == FORM:
-        values = await _read_form(limited, limits)
-        return lambda: _checked(limits, lambda: Query.model_validate(_parsed(values)))
-    await discard(limited)
-    accepted = f"{JSON}, {FORM}"
-    found = media_type[:80] or "none"
-    raise ProblemError(
-        Kind.MEDIA_TYPE, f"content type {found}: send {JSON} or {FORM}", {"Accept-Post": accepted}
-    )
+        values = await _read_form(limited, limits, len(model.model_fields))
+        return lambda: _valid(lambda: model.model_validate(_parsed(values)))
+    raise await _other_media_type(limited, JSON, FORM)
+
+
+async def read_batch(request: Request, limits: Limits) -> Callable[[], list[Query | ProblemError]]:
+    """Receive a batch's body.
+
+    Returns:
+        What makes of it, for each query in order, the query or what is wrong with it.
+
+    Raises:
+        ProblemError: as `read_query`; what is returned raises it where there is no batch, or one
+            of too many queries.
+    """
+    limited = _limited(request, limits)
+    if _media_type(request) != JSON:
+        raise await _other_media_type(limited, JSON)
+    body = await limited.body()
+    return lambda: _checked_batch(body, limits)
+
+
+def _checked_batch(body: bytes, limits: Limits) -> list[Query | ProblemError]:
+    queries = _valid(lambda: Queries.model_validate_json(body)).queries
+    _check_limit("queries", len(queries), limits.batch)
+    checked: list[Query | ProblemError] = []
+    for values in queries:
+        try:
+            checked.append(_within(_valid(partial(Query.model_validate, values)), limits))
+        except ProblemError as problem:
+            checked.append(problem)
+    return checked
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _limited(request: Request, limits: Limits) -> Request:
+    return Request(request.scope, _counted(request, limits.body_bytes))
+
+
+async def _other_media_type(request: Request, *accepted: str) -> ProblemError:
+    await discard(request)
+    found = _media_type(request)[:80] or "none"
+    detail = f"content type {found}: send {' or '.join(accepted)}"
+    return ProblemError(Kind.MEDIA_TYPE, detail, {"Accept-Post": ", ".join(accepted)})
 
 
 async def discard(request: Request) -> None:
@@ -131,11 +199,9 @@ async def _discard_some(request: Request, most: int) -> None:
             return
 
 
-async def _read_form(request: Request, limits: Limits) -> dict[str, Any]:
+async def _read_form(request: Request, limits: Limits, fields: int) -> dict[str, Any]:
     try:
-        form = await request.form(
-            max_files=1, max_fields=len(Query.model_fields), max_part_size=limits.body_bytes
-        )
+        form = await request.form(max_files=1, max_fields=fields, max_part_size=limits.body_bytes)
     except (ValueError, KeyError) as error:
         # Of a charset or a header that no one can decode.
         raise ProblemError(Kind.MALFORMED, f"the form: {type(error).__name__}") from error
@@ -164,22 +230,35 @@ def _parsed(values: dict[str, Any]) -> dict[str, Any]:
     return parsed
 
 
-def _checked(limits: Limits, read: Callable[[], Query]) -> Query:
-    try:
-        query = read()
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
-        raise invalid(details) from None
+def _within(query: Query, limits: Limits) -> Query:
     if "k" not in query.model_fields_set:
         query = query.model_copy(update={"k": min(query.k, limits.k)})
     for name, found, most in (
         ("k", query.k, limits.k),
+        ("offset", query.offset, limits.offset),
         ("boxes", len(query.boxes or ()), limits.boxes),
         ("caption", len(query.caption), limits.caption),
     ):
-        if found > most:
-            raise _fault(name, f"{found:,} are too many; the limit is {most:,}")
+        _check_limit(name, found, most)
     return query
+
+
+def _valid(read: Callable[[], Model]) -> Model:
+    try:
+        return read()
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        raise invalid(details) from None
+
+
+def _check_limit(field: str, found: int, most: int) -> None:
+    if found > most:
+        raise over_limit(field, found, most)
+
+
+def over_limit(field: str, found: int, most: int) -> ProblemError:
+    """The problem of a value that is too long."""
+    return _fault(field, f"{found:,} are too many; the limit is {most:,}")
 
 
 def _fault(field: str, detail: str) -> ProblemError:

@@ -1,7 +1,9 @@
 """A query answered: boxes of the photo, and for each the products of the catalogue, best first."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,19 +13,83 @@ import numpy as np
 from serving.bundle import SETTINGS, Bundle
 from serving.columns import clip
 from serving.database import CHAMPION, Database
+from serving.duplicates import Duplicate, duplicates
 from serving.encoder import Encoded, Encoder, Word
 from serving.errors import UnknownIdError, UserError
-from serving.filters import Filters
-from serving.gallery import ID_LENGTH, Gallery, Hit, Vectors
+from serving.filters import Filters, Range, compile_filters
+from serving.gallery import ID_LENGTH, MOST_HITS, Gallery, Hit, Vectors
 from serving.imaging import Photo, open_photo
 from serving.known import probability, signs
+from serving.limits import USUAL_K
 from serving.merging import interleave, merge
+from serving.prices import Part, Parts, checked_price, compare, has_prices
 
-__all__ = ["Answer", "Hit", "Instance", "ProductSearch", "Ranking", "UserError"]
+__all__ = [
+    "Answer",
+    "Duplicate",
+    "Hit",
+    "Instance",
+    "Part",
+    "Parts",
+    "ProductSearch",
+    "Question",
+    "Range",
+    "Ranking",
+    "UserError",
+]
 
 Box = tuple[float, float, float, float]
 
 _BELONGS = 0.5
+_UNANSWERED = UserError("not answered")  # holds a query's place in a batch until it is
+
+
+Source = str | Path | bytes | Photo | Callable[[], Photo]
+"""A photo: a path, an image file's bytes, upright RGB pixels, or what gives them in its turn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One query of several."""
+
+    photo: Source | None = None
+    caption: str = ""
+    """The title."""
+    k: int = USUAL_K
+    """Products per instance."""
+    boxes: Sequence[Sequence[float]] | None = None
+    """x0, y0, x1, y1 in pixels of the upright photo, instead of the detector's."""
+    filters: Filters | None = None
+    """Conditions on catalogue columns, see `serving.filters`."""
+    bundle_price: float | None = None
+    """What the bundle costs, to be compared with its parts."""
+    min_score: float | None = None
+    """Hits below it are left out."""
+    offset: int = 0
+    """Products per instance that come before the first hit: pages of one order, as long as the
+    index stays the same."""
+
+    @property
+    def depth(self) -> int:
+        """Products per instance to search for."""
+        # The second product tells how sure the first one is, wanted or not.
+        return max(self.offset + self.k, 2)
+
+    def check(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            UserError: one is out of its range.
+        """
+        if self.k < 1:
+            raise UserError(f"k {self.k}: expected 1 or more products per box")
+        if self.offset < 0 or self.depth > MOST_HITS:
+            raise UserError(
+                f"offset {self.offset}: expected 0 or more, with k at most {MOST_HITS:,}"
+            )
+        if self.min_score is not None and not math.isfinite(self.min_score):
+            raise UserError(f"min_score {self.min_score}: expected a number")
+        checked_price(self.bundle_price)
 
 
 @dataclass(frozen=True)
@@ -39,8 +105,8 @@ class Instance:
     known: float | None = None
     """How likely its product is in the catalogue; None where the bundle was not calibrated."""
     in_catalogue: bool = True
-    """Whether `known` reaches the bundle's threshold; where it does not, the hits are what comes
-    nearest."""
+    """Whether a hit is left and `known` reaches the bundle's threshold; where it does not, the hits
+    are what comes nearest."""
     words: tuple[str, ...] = ()
     """The title's words that name this product, in their order."""
 
@@ -54,6 +120,9 @@ class Answer:
     collection: str
     bundle: str
     """Version of the bundle."""
+    parts: Parts | None = None
+    """Their prices; None where the catalogue has no column `price` of numbers, and for a title
+    alone, which is not taken apart."""
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as JSON values."""
@@ -105,49 +174,125 @@ class ProductSearch:
 
     def __call__(
         self,
-        photo: str | Path | bytes | Photo | None = None,
+        photo: Source | None = None,
         caption: str = "",
-        k: int = 10,
+        k: int = USUAL_K,
         boxes: Sequence[Sequence[float]] | None = None,
         filters: Filters | None = None,
+        bundle_price: float | None = None,
+        min_score: float | None = None,
+        offset: int = 0,
     ) -> Answer:
         """Find the products of a photo, of a title, or of both.
 
         Args:
-            photo: a path, an image file's bytes, or upright RGB pixels.
+            photo: see `Question`, like all others.
             caption: the title.
             k: products per instance.
-            boxes: x0, y0, x1, y1 in pixels of the upright photo, instead of the detector's.
-            filters: conditions on catalogue columns, see `serving.filters`.
+            boxes: instead of the detector's.
+            filters: conditions on catalogue columns.
+            bundle_price: to be compared with the parts' prices.
+            min_score: hits below it are left out.
+            offset: products per instance that come before the first hit.
 
         Raises:
-            UserError: neither photo nor title, no readable photo, a bad box, filter or k.
+            UserError: neither photo nor title, no readable photo, a bad box, filter or number.
         """
-        if k < 1:
-            raise UserError(f"k {k}: expected 1 or more products per box")
-        encoded = self.encoder.encode(_pixels(photo), caption, boxes)
-        # The second product tells how sure the first one is, wanted or not.
-        found = self.gallery.search_products(encoded.vectors, max(k, 2), filters)
-        words = own_words(encoded.words, len(encoded.scores))
-        instances = [
-            self._instance(encoded, row, hits, k, words[row]) for row, hits in enumerate(found)
-        ]
-        return Answer(tuple(instances), self.gallery.name, self.encoder.bundle.version)
-
-    def _instance(
-        self, encoded: Encoded, row: int, hits: Sequence[Hit], k: int, words: tuple[str, ...]
-    ) -> Instance:
-        box = _box(encoded.boxes[row]) if len(encoded.boxes) else None
-        seen = float(encoded.scores[row])
-        known, settings = None, self.encoder.bundle.known
-        # The calibration is of boxes: a title alone has none.
-        if settings is not None and box is not None:
-            values = signs([hit.score for hit in hits[:2]], seen) if hits else None
-            known = probability(values, settings.weights) if values else 0.0
-        in_catalogue = bool(hits) and (
-            known is None or settings is None or known >= settings.threshold
+        (answer,) = self.batch(
+            [Question(photo, caption, k, boxes, filters, bundle_price, min_score, offset)]
         )
-        return Instance(box, seen, tuple(hits[:k]), known, in_catalogue, words)
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
+
+    def batch(self, questions: Iterable[Question]) -> list[Answer | UserError]:
+        """Answer several queries; those with equal filters share one search of the index.
+
+        Returns:
+            For each query, in order, its answer or what is wrong with it.
+        """
+        answers: list[Answer | UserError] = []
+        together: dict[str, list[tuple[int, Question, Encoded]]] = {}
+        for place, question in enumerate(questions):
+            try:
+                question.check()
+                expression = compile_filters(question.filters, self.gallery.columns)
+                pixels = _pixels(question.photo)
+                encoded = self.encoder.encode(pixels, question.caption, question.boxes)
+            except UserError as error:
+                answers.append(error)
+            else:
+                together.setdefault(expression, []).append((place, question, encoded))
+                answers.append(_UNANSWERED)
+        for group in together.values():
+            for (place, question, encoded), found in zip(group, self._find(group), strict=True):
+                answers[place] = self._answer(question, encoded, found)
+        return answers
+
+    def _find(self, group: Sequence[tuple[int, Question, Encoded]]) -> list[list[list[Hit]]]:
+        """The best products of each instance of each query of a group with equal filters."""
+        vectors = np.concatenate([encoded.vectors for _, _, encoded in group])
+        depth = max(question.depth for _, question, _ in group)
+        found = iter(self.gallery.search_products(vectors, depth, group[0][1].filters))
+        return [
+            [hits[: question.depth] for hits in islice(found, len(encoded.vectors))]
+            for _, question, encoded in group
+        ]
+
+    def _answer(self, question: Question, encoded: Encoded, found: list[list[Hit]]) -> Answer:
+        words = own_words(encoded.words, len(encoded.scores))
+        passing = [_passing(hits, question.min_score) for hits in found]
+        first, last = question.offset, question.offset + question.k
+        instances = []
+        for row, hits in enumerate(passing):
+            known = self._known(encoded, row, found[row])
+            instances.append(
+                Instance(
+                    _box(encoded.boxes[row]) if len(encoded.boxes) else None,
+                    float(encoded.scores[row]),
+                    tuple(hits[first:last]),
+                    known,
+                    bool(hits) and self._reaches(known),
+                    words[row],
+                )
+            )
+        parts = self._parts(instances, passing, question.bundle_price)
+        version = self.encoder.bundle.version
+        return Answer(tuple(instances), self.gallery.name, version, parts)
+
+    def _known(self, encoded: Encoded, row: int, hits: Sequence[Hit]) -> float | None:
+        settings = self.encoder.bundle.known
+        # The calibration is of boxes: a title alone has none.
+        if settings is None or not len(encoded.boxes):
+            return None
+        if not hits:
+            return 0.0
+        values = signs([hit.score for hit in hits[:2]], float(encoded.scores[row]))
+        return probability(values, settings.weights)
+
+    def _reaches(self, known: float | None) -> bool:
+        settings = self.encoder.bundle.known
+        return known is None or settings is None or known >= settings.threshold
+
+    def _parts(
+        self,
+        instances: Sequence[Instance],
+        found: Sequence[Sequence[Hit]],
+        bundle_price: float | None,
+    ) -> Parts | None:
+        if not has_prices(self.gallery.columns) or instances[0].box is None:
+            return None
+        alone = len(instances) == 1
+        best = [
+            # Beside boxes, the whole photo (score 0) shows what they show once more.
+            hits[0] if instance.in_catalogue and (instance.score or alone) else None
+            for instance, hits in zip(instances, found, strict=True)
+        ]
+        return compare(best, bundle_price)
+
+    def duplicates(self, threshold: float) -> Iterator[Duplicate]:
+        """Photos of different products that look like one, see `serving.duplicates`."""
+        return duplicates(self.gallery, threshold)
 
     def product(self, identifier: str) -> Hit:
         """One photo of the catalogue, without a score (0).
@@ -180,9 +325,7 @@ class ProductSearch:
             )
         return row
 
-    def rank(
-        self, photo: str | Path | bytes | Photo | None, caption: str = "", depth: int = 100
-    ) -> Ranking:
+    def rank(self, photo: Source | None, caption: str = "", depth: int = 100) -> Ranking:
         """Rank gallery photos, not grouped, as the metrics read them.
 
         Args:
@@ -254,14 +397,20 @@ def own_words(words: Sequence[Word], instances: int) -> list[tuple[str, ...]]:
     ]
 
 
-def _pixels(photo: str | Path | bytes | Photo | None) -> Photo | None:
+def _passing(hits: list[Hit], min_score: float | None) -> list[Hit]:
+    return hits if min_score is None else [hit for hit in hits if hit.score >= min_score]
+
+
+def _pixels(photo: Source | None) -> Photo | None:
     match photo:
         case str() | Path():
             return open_photo(Path(photo))
         case bytes():
             return open_photo(photo)
-        case _:
+        case None | np.ndarray():
             return photo
+        case _:
+            return photo()
 
 
 def _box(box: Any) -> Box:

@@ -30,6 +30,10 @@ def serve(
         str | None,
         typer.Option(help="Milvus: a folder *.db or a URL. Else MILVUS_URI, else data/milvus.db."),
     ] = None,
+    journal: Annotated[
+        Path,
+        typer.Option(envvar="UNBUNDLE_JOURNAL", help="Folder where changes are recorded."),
+    ] = Path("data/journal"),
     workers: Annotated[
         int, typer.Option(envvar="UNBUNDLE_WORKERS", min=1, help="Queries that run at once.")
     ] = Limits.workers,
@@ -45,6 +49,9 @@ def serve(
     body_bytes: Annotated[
         int, typer.Option(envvar="UNBUNDLE_BODY_BYTES", min=1, help="Of one request.")
     ] = Limits.body_bytes,
+    batch: Annotated[
+        int, typer.Option(envvar="UNBUNDLE_BATCH", min=1, help="Queries of one batch.")
+    ] = Limits.batch,
     pixels: Annotated[
         int, typer.Option(envvar="UNBUNDLE_PIXELS", min=1, help="Of one photo.")
     ] = Limits.pixels,
@@ -54,6 +61,10 @@ def serve(
     k: Annotated[
         int, typer.Option("-k", "--k", envvar="UNBUNDLE_K", min=1, help="Products per box.")
     ] = Limits.k,
+    offset: Annotated[
+        int,
+        typer.Option(envvar="UNBUNDLE_OFFSET", min=0, help="Products skipped per box."),
+    ] = Limits.offset,
     caption: Annotated[
         int, typer.Option(envvar="UNBUNDLE_CAPTION", min=1, help="Characters of a title.")
     ] = Limits.caption,
@@ -96,9 +107,11 @@ def serve(
     """Answer queries over HTTP, and follow every promotion without a restart."""
     limits = Limits(
         body_bytes=body_bytes,
+        batch=batch,
         pixels=pixels,
         boxes=boxes,
         k=k,
+        offset=offset,
         caption=caption,
         seconds=seconds,
         workers=workers,
@@ -112,6 +125,7 @@ def serve(
         uri,
         threads,
         limits,
+        journal,
         None if record is None else (record, record_content, record_bytes, record_days),
     )
 
@@ -142,10 +156,12 @@ def _run(
     uri: str | None,
     threads: int,
     limits: Limits,
+    journal: Path,
     recording: tuple[Path, bool, int, float] | None,
 ) -> None:
     import uvicorn
 
+    from serving.journal import Journal
     from serving.live import Live
     from serving.recorder import Recorder, Recording
     from serving.service import create_app
@@ -155,7 +171,7 @@ def _run(
     live = Live(bundle, uri, threads=share, poll=limits.poll)
     recorder = Recorder(Recording(*recording)) if recording else None
     config = uvicorn.Config(
-        create_app(live, limits, recorder),
+        create_app(live, limits, Journal(journal), recorder),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -1,7 +1,7 @@
 """The routes of the REST service."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -11,20 +11,24 @@ from fastapi import FastAPI, Path, Request, Response
 from fastapi import Query as Parameter
 from starlette.requests import ClientDisconnect
 
+from serving.changes import add_changes
+from serving.errors import UserError
 from serving.gallery import Hit
 from serving.imaging import open_upload
+from serving.journal import Journal
 from serving.limits import USUAL_K, Limits
 from serving.live import Live, NotReadyError
-from serving.openapi import SEARCH_BODY, described, problems
-from serving.problems import Kind, ProblemError, tell_problems
+from serving.openapi import BATCH_BODY, SEARCH_BODY, described, problems
+from serving.problems import Kind, Problem, ProblemError, refused, tell_problems
 from serving.recorder import Recorder
-from serving.requests import Query, discard, read_query
-from serving.search import Answer
+from serving.requests import Query, discard, read_batch, read_query
+from serving.search import Answer, Question
 from serving.telemetry import MEDIA_TYPE as METRICS
 from serving.telemetry import Measured, Telemetry
 from serving.workers import FullError, Workers
 
 Result = TypeVar("Result")
+_JOURNAL = Journal()
 Identifier = Annotated[str, Path(description="Id of a photo of the catalogue.")]
 
 
@@ -43,6 +47,14 @@ class Product:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """One entry per query of a batch, in order."""
+
+    answers: tuple[Answer | Problem, ...]
+    """A query's answer, or, with `status`, what is wrong with it."""
+
+
+@dataclass(frozen=True)
 class Similar:
     """The products nearest to one, best first, and what they were found with."""
 
@@ -51,12 +63,15 @@ class Similar:
     bundle: str
 
 
-def create_app(live: Live, limits: Limits, recorder: Recorder | None = None) -> FastAPI:
+def create_app(
+    live: Live, limits: Limits, journal: Journal = _JOURNAL, recorder: Recorder | None = None
+) -> FastAPI:
     """The service around a champion, which it opens when it starts and closes when it stops.
 
     Args:
         live: the champion.
         limits: of requests.
+        journal: where changes of products are recorded.
         recorder: keeps the queries of `/search`; None keeps nothing.
     """
     workers = Workers(limits.workers, limits.queue)
@@ -81,13 +96,14 @@ def create_app(live: Live, limits: Limits, recorder: Recorder | None = None) -> 
     app.add_middleware(Measured, telemetry=telemetry)
     tell_problems(app, limits.retry_after)
     _add_queries(app, desk, telemetry, limits, recorder)
+    add_changes(app, desk, live, limits, journal)
     _add_health(app, live, telemetry, limits)
     described(app)
     return app
 
 
 class _Desk:
-    """Takes requests in: a place, a body, a worker, all within the time."""
+    """Takes requests in: a place, a body, a worker, all within the time; see `changes.Desk`."""
 
     def __init__(self, live: Live, workers: Workers, limits: Limits) -> None:
         self.live, self._workers, self._limits = live, workers, limits
@@ -152,6 +168,22 @@ def _add_queries(
         telemetry.answer(answer)
         return answer
 
+    @app.post(
+        "/search/batch", openapi_extra=BATCH_BODY, responses=problems(400, 408, 413, 415, 422)
+    )
+    async def batch(request: Request) -> Answers:
+        """Answer several queries, with as few searches of the index as their filters allow."""
+
+        async def read(request: Request) -> Callable[[], Answers]:
+            queries = await read_batch(request, limits)
+            return lambda: _batch(desk.live, queries(), limits)
+
+        answered = await desk.answer(request, read)
+        for answer in answered.answers:
+            if isinstance(answer, Answer):
+                telemetry.answer(answer)
+        return answered
+
     @app.get("/products/{identifier}", responses=problems(404))
     async def product(request: Request, identifier: Identifier) -> Product:
         """One photo of the catalogue."""
@@ -199,14 +231,49 @@ def _at_once(work: Callable[[], Result]) -> Callable[[Request], Awaitable[Callab
 def _recorded(recorder: Recorder | None, query: Query, answer: Callable[[Query], Answer]) -> Answer:
     if recorder is None:
         return answer(query)
-    given, filtered = query.boxes is not None, bool(query.filters)
+    # What leaves hits out cannot be compared with what another index answers.
+    filtered = bool(query.filters) or bool(query.offset) or query.min_score is not None
+    given = query.boxes is not None
     return recorder.answering(query.photo, query.caption, given, filtered, lambda: answer(query))
 
 
 def _search(live: Live, query: Query, limits: Limits) -> Answer:
-    photo = None if query.photo is None else open_upload(query.photo, limits.pixels)
     with live.champion() as search:
-        return search(photo, query.caption, query.k, query.boxes, query.filters)
+        (answer,) = search.batch([_question(query, limits)])
+    if isinstance(answer, UserError):
+        raise answer
+    return answer
+
+
+def _batch(live: Live, queries: Sequence[Query | ProblemError], limits: Limits) -> Answers:
+    asked = [_question(query, limits) for query in queries if isinstance(query, Query)]
+    with live.champion() as search:
+        answers = iter(search.batch(asked))
+    return Answers(
+        tuple(
+            query.problem if isinstance(query, ProblemError) else _told(next(answers))
+            for query in queries
+        )
+    )
+
+
+def _told(answer: Answer | UserError) -> Answer | Problem:
+    return refused(answer).problem if isinstance(answer, UserError) else answer
+
+
+def _question(query: Query, limits: Limits) -> Question:
+    content = query.photo
+    return Question(
+        # Decoded in its turn: the photos of a batch would fill the memory.
+        None if content is None else lambda: open_upload(content, limits.pixels),
+        query.caption,
+        query.k,
+        query.boxes,
+        query.filters,
+        query.bundle_price,
+        query.min_score,
+        query.offset,
+    )
 
 
 def _product(live: Live, identifier: str) -> Product:

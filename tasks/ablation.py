@@ -21,22 +21,22 @@ from tokenizers import Tokenizer
 from models.capture import CaptureModel
 from models.onnx_export import CaptureHeads
 from serving.atomic import atomic_file
-from serving.embedding import PARTS, TERMS, join_parts, query_vectors
+from serving.embedding import TERMS
 from serving.errors import UserError
-from serving.merging import interleave, merge
 from tasks.feature_store import FeatureStore
 from tasks.features import extract
-from tasks.fitting import HITS, dev_queries, fit_merging
+from tasks.fitting import dev_queries, fit_merging
 from tasks.manifest import read_manifest
 from tasks.metrics import corrected
 from tasks.pairs import Pairs
 from tasks.params import Params, Readout, override
 from tasks.pretrain import tokenizer_of
 from tasks.progress import console
+from tasks.readout import gallery_cosines, rank_gallery
 from tasks.retrieval import Queries, read_queries
 from tasks.splits import is_fitted
 from tasks.stage import run_stage
-from tasks.stored import Arrays, Asked, StoredPhotos, term_scores
+from tasks.stored import Arrays, StoredPhotos, term_scores
 from tasks.training import train
 from tasks.unseen import naming_unseen
 from tasks.weights import DEPTH, Answers, fit_weights
@@ -105,7 +105,8 @@ def _trained(
 ) -> tuple[CaptureModel, Tokenizer, dict[str, Any]]:
     titles = manifest.loc[manifest["split"] == "train", "caption"].tolist()
     tokenizer = tokenizer_of(params.pretrain, titles)
-    pairs = Pairs(manifest, FeatureStore.open(workspace.features), tokenizer, params.pretrain)
+    stores = FeatureStore.open(workspace.features), FeatureStore.open(workspace.views)
+    pairs = Pairs(manifest, *stores, tokenizer, params.pretrain)
     run = train(pairs, params, workspace.checkpoints / "ablation" / name / "run.pt")
     capture = run.network.capture.eval()
     return capture, tokenizer, {"parameters": sum(x.numel() for x in capture.parameters())}
@@ -172,28 +173,13 @@ def rank(
         known = dev_queries(material.dev, asked)
         scores = term_scores(asked.heads, gallery)
         weights = fit_weights(known, scores, material.answers, weights, params.export.grid)
-        cosines = _cosines(asked, gallery, weights)
+        cosines = gallery_cosines(asked, gallery, weights)
         merging = fit_merging(known, cosines, material.answers, params.export.spreads)
     asked = stored.queries(material.queries.frame, readout.mode)
-    cosines = _cosines(asked, gallery, weights)
-    rankings = {}
-    for query, places in zip(material.queries.labels, asked.queries, strict=True):
-        top = np.argsort(-cosines[places], axis=1, kind="stable")[:, :HITS]
-        lists = [[material.answers.ids[item] for item in row] for row in top]
-        found = np.take_along_axis(cosines[places], top, axis=1)
-        rankings[query] = (
-            interleave(lists, DEPTH)
-            if merging is None
-            else merge(lists, list(found), merging, DEPTH)
-        )
-    return rankings
-
-
-def _cosines(
-    asked: Asked, gallery: Mapping[str, NDArray[np.float32]], weights: Mapping[str, float]
-) -> NDArray[np.float32]:
-    vectors = query_vectors(asked.heads, PARTS, weights)
-    return np.asarray(vectors @ join_parts(gallery, PARTS).T, np.float32)
+    cosines = gallery_cosines(asked, gallery, weights)
+    return rank_gallery(
+        list(material.queries.labels), asked, cosines, material.answers.ids, merging
+    )
 
 
 def scored(title: str, rankings: Mapping[str, list[str]], queries: Queries) -> pd.DataFrame:

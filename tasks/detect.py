@@ -23,7 +23,7 @@ from serving.errors import UserError
 from serving.imaging import Photo, letterbox, open_photo
 from serving.proposals import select_proposals
 from tasks.curves import write_curves
-from tasks.cutouts import Cutout, cut_out, shrink
+from tasks.cutouts import Cutout, Method, cut_out, shrink
 from tasks.detection_metrics import RECALLS, Scene, precision_at_recalls, summarise
 from tasks.detection_pictures import Picture, write_pictures
 from tasks.manifest import read_manifest
@@ -38,7 +38,7 @@ from tasks.workspace import Workspace
 if TYPE_CHECKING:
     from models.detector import Detector
 
-CERTAIN = ("flood", "seeded")
+CERTAIN: tuple[Method, ...] = ("flood", "seeded")
 """Methods whose masks are trusted within the original photo. A rectangle's GrabCut is often a part
 of the product, or product and hand: pasted it is a thing with a known box all the same, but in its
 own photo its box would teach the wrong extent."""

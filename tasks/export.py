@@ -2,20 +2,22 @@
 
     python -m tasks.export
 
-Parity with torch is measured on the catalogue's own photos and written into the bundle; the gate
-reads it.
+Parity with torch is measured on the catalogue's own photos and written into the bundle, as is what
+int8 costs where `export.precision` asks for it; the gate reads both.
 """
 
 import hashlib
 import json
 import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from models.backbone import load_backbone
@@ -23,56 +25,153 @@ from models.capture import CaptureModel
 from models.detector import Detector
 from models.onnx_export import HEADS, CaptureHeads, export_capture, export_image_network
 from serving.atomic import atomic_folder, write_json
+from serving.bundle import (
+    BACKBONE,
+    CAPTURE,
+    DETECTOR,
+    SETTINGS,
+    TOKENIZER,
+    BackboneSettings,
+    DetectorSettings,
+)
 from serving.embedding import PARTS
 from serving.imaging import Photo, crops, letterbox, normalise, open_photo
+from serving.sight import session
 from tasks.feature_store import FeatureStore
-from tasks.features import BACKBONE
 from tasks.fitting import Fitted, fit
+from tasks.int8 import asked_rows, calibration, cost, see
 from tasks.manifest import read_manifest
 from tasks.params import Params
 from tasks.parity import Parity, compare
 from tasks.progress import console
 from tasks.stage import run_stage
-from tasks.stored import StoredPhotos, capture_inputs
+from tasks.stored import Arrays, StoredPhotos, capture_inputs
 from tasks.workspace import Workspace
+
+Outputs = Sequence[NDArray[Any]]
 
 FORMAT = 2
 """Of `bundle.json`; serving refuses one that it does not know."""
 
-NETWORKS = ("detector.onnx", "backbone.onnx", "capture.onnx")
+NETWORKS = {"detector": DETECTOR, "backbone": BACKBONE, "capture": CAPTURE}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network of the bundle, fp32.
+
+    Attributes:
+        parity: with torch.
+        inputs: that it was compared on.
+        outputs: what it gave for them, as they are compared.
+        compared: from what ONNX Runtime returns to such outputs.
+        searched: whether they are embeddings whose neighbours matter.
+    """
+
+    parity: Parity
+    inputs: Arrays
+    outputs: Outputs
+    compared: Callable[[Outputs], Outputs]
+    searched: bool
 
 
 def export(workspace: Workspace, params: Params) -> None:
     """Write `artifacts/bundle/`: three networks, `tokenizer.json`, `bundle.json`."""
     manifest = read_manifest(workspace.manifest)
     with atomic_folder(workspace.bundle) as folder:
-        parity = {
+        exported = {
             "detector": _export_detector(workspace, params, manifest, folder),
             "backbone": _export_backbone(workspace, params, manifest, folder),
             "capture": _export_capture(workspace, params, manifest, folder),
         }
         facts = _facts(workspace, params, folder)
-        fitted = _fit(workspace, params, manifest, folder)
+        store = FeatureStore.open(workspace.features)
+        stored = _stored(store, folder, params)
+        fitted = fit(stored, manifest, params.export, params.evaluate.match_iou)
+        chosen = [name for name, value in params.export.precision if value == "int8"]
+        if chosen:
+            parity = _quantise(chosen, exported, workspace, manifest, store, facts, params, folder)
+            if chosen != ["capture"]:
+                store = _seen(workspace, manifest, facts, folder)
+            served = _stored(store, folder, params)
+            loss = cost(manifest, served, stored, fitted, params.evaluate.resamples, params.seed)
+            facts["int8"] = {"networks": parity, "cost": loss}
         facts |= _learned(facts, fitted)
-        facts["parity"] = {name: figures.as_json() for name, figures in parity.items()}
-        names = [*NETWORKS, "tokenizer.json"]
+        facts["parity"] = {name: network.parity.as_json() for name, network in exported.items()}
+        names = [*NETWORKS.values(), TOKENIZER]
         facts["sha256"] = {name: _sha256(folder / name) for name in names}
         content = json.dumps(facts, sort_keys=True).encode()
         write_json(
-            folder / "bundle.json",
+            folder / SETTINGS,
             {"format": FORMAT, "version": hashlib.sha256(content).hexdigest()[:12], **facts},
         )
-    for name, figures in parity.items():
-        console.print(f"  {name}.onnx: {figures.line()}")
+    for name, network in exported.items():
+        console.print(f"  {NETWORKS[name]}: {network.parity.line()}")
+    _print_int8(facts.get("int8"))
     console.print(f"  weights of the terms: {dict(fitted.weights['both'])} → {workspace.bundle}")
+
+
+def _print_int8(figures: dict[str, Any] | None) -> None:
+    if figures is None:
+        return
+    cosines = ", ".join(
+        f"{name} cosine ≥ {values['min_cosine']:.4f}"
+        for name, values in figures["networks"].items()
+    )
+    loss = figures["cost"]
+    measured = (
+        "no labelled dev query tells its cost"
+        if loss is None
+        else "mAP@10 {mean:+.4f} ({low:+.4f} to {high:+.4f})".format(**loss["mAP@10"])
+    )
+    console.print(f"  int8 against fp32: {cosines}; {measured}")
+
+
+def _quantise(
+    chosen: Sequence[str],
+    exported: Mapping[str, Exported],
+    workspace: Workspace,
+    manifest: pd.DataFrame,
+    store: FeatureStore,
+    facts: dict[str, Any],
+    params: Params,
+    folder: Path,
+) -> dict[str, Any]:
+    """Replace the chosen networks by int8 twins; returns their differences to fp32 by name."""
+    from models.quantization import quantise
+
+    images, cut = calibration(
+        manifest,
+        workspace.catalogue,
+        store,
+        params.export.calibration_photos,
+        DetectorSettings(**facts["detector"]),
+        BackboneSettings(**facts["backbone"]),
+    )
+    batches: dict[str, list[Arrays]] = {"detector": images, "backbone": cut, "capture": []}
+    parity = {}
+    for name in chosen:
+        path, network = folder / NETWORKS[name], exported[name]
+        quantise(path, batches[name])
+        outputs = network.compared(session(path).run(None, network.inputs))
+        parity[name] = compare(network.outputs, outputs, network.searched).as_json()
+    return parity
+
+
+def _seen(
+    workspace: Workspace, manifest: pd.DataFrame, facts: dict[str, Any], folder: Path
+) -> FeatureStore:
+    return see(
+        asked_rows(manifest),
+        workspace.catalogue,
+        folder,
+        DetectorSettings(**facts["detector"]),
+        BackboneSettings(**facts["backbone"]),
+    )
 
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
 def _sample(workspace: Workspace, manifest: pd.DataFrame, count: int) -> list[Photo]:
@@ -81,29 +180,43 @@ def _sample(workspace: Workspace, manifest: pd.DataFrame, count: int) -> list[Ph
     return [open_photo(workspace.catalogue / image) for image in images]
 
 
+def _exported(
+    path: Path,
+    inputs: Arrays,
+    expected: Outputs,
+    compared: Callable[[Outputs], Outputs],
+    searched: bool,
+) -> Exported:
+    found = compared(session(path).run(None, inputs))
+    parity = compare(compared(expected), found, searched)
+    return Exported(parity, inputs, found, compared, searched)
+
+
 def _export_detector(
     workspace: Workspace, params: Params, manifest: pd.DataFrame, folder: Path
-) -> Parity:
+) -> Exported:
     detector = Detector.from_pretrained(workspace.detector).eval()
     side = params.detect.side
-    export_image_network(detector, folder / NETWORKS[0], "image", side, ["boxes", "scores"])
+    export_image_network(detector, folder / DETECTOR, "image", side, ["boxes", "scores"])
     photos = _sample(workspace, manifest, params.export.parity_photos)
     images = np.stack([letterbox(photo, side)[0] for photo in photos])
     with torch.inference_mode():
         boxes, scores = detector(torch.from_numpy(images))
-    exported = _session(folder / NETWORKS[0]).run(None, {"image": images})
-    # Boxes in units of the input's side, so that one tolerance fits both outputs.
-    return compare(
-        [boxes.numpy() / side, scores.numpy()], [exported[0] / side, exported[1]], retrieve=False
-    )
+
+    def compared(outputs: Outputs) -> Outputs:
+        # Boxes in units of the input's side, so that one tolerance fits both outputs.
+        return [outputs[0] / side, outputs[1]]
+
+    expected = [boxes.numpy(), scores.numpy()]
+    return _exported(folder / DETECTOR, {"image": images}, expected, compared, searched=False)
 
 
 def _export_backbone(
     workspace: Workspace, params: Params, manifest: pd.DataFrame, folder: Path
-) -> Parity:
+) -> Exported:
     backbone = load_backbone(params.features.backbone, params.features.grid)
     side = params.features.side
-    shutil.copyfile(workspace.features / BACKBONE, folder / NETWORKS[1])
+    shutil.copyfile(workspace.features / BACKBONE, folder / BACKBONE)
     whole = [
         crops(photo, np.asarray([[0, 0, photo.shape[1], photo.shape[0]]], np.float32), side)
         for photo in _sample(workspace, manifest, params.export.parity_photos)
@@ -111,17 +224,22 @@ def _export_backbone(
     inputs = normalise(np.concatenate(whole), backbone.mean, backbone.std)
     with torch.inference_mode():
         tokens = backbone(torch.from_numpy(inputs)).numpy()
-    exported = _session(folder / NETWORKS[1]).run(None, {"crops": inputs})[0]
-    return compare([tokens[:, 0]], [exported[:, 0]], retrieve=True)
+    return _exported(
+        folder / BACKBONE,
+        {"crops": inputs},
+        [tokens],
+        lambda outputs: [outputs[0][:, 0]],
+        searched=True,
+    )
 
 
 def _export_capture(
     workspace: Workspace, params: Params, manifest: pd.DataFrame, folder: Path
-) -> Parity:
+) -> Exported:
     capture = CaptureModel.from_pretrained(workspace.capture).eval()
-    export_capture(capture, folder / NETWORKS[2])
-    tokenizer = Tokenizer.from_file(str(workspace.capture / "tokenizer.json"))
-    tokenizer.save(str(folder / "tokenizer.json"))
+    export_capture(capture, folder / CAPTURE)
+    tokenizer = Tokenizer.from_file(str(workspace.capture / TOKENIZER))
+    tokenizer.save(str(folder / TOKENIZER))
     store = FeatureStore.open(workspace.features)
     rows = np.linspace(0, len(store.index) - 1, min(len(store.index), params.export.parity_photos))
     captions = manifest.set_index("id")["caption"]
@@ -130,13 +248,14 @@ def _export_capture(
     inputs = capture_inputs(store, chosen, titles, tokenizer, params.pretrain.model.title_tokens)
     with torch.inference_mode():
         heads = CaptureHeads(capture)(**{name: torch.from_numpy(x) for name, x in inputs.items()})
-    exported = _session(folder / NETWORKS[2]).run(None, inputs)
-    return compare([head.numpy() for head in heads], exported, retrieve=True)
+    expected = [head.numpy() for head in heads]
+    return _exported(folder / CAPTURE, inputs, expected, list, searched=True)
 
 
 def _facts(workspace: Workspace, params: Params, folder: Path) -> dict[str, Any]:
     backbone = load_backbone(params.features.backbone, params.features.grid)
     return {
+        "precision": params.export.precision.model_dump(),
         "detector": {"side": params.detect.side, **params.detect.proposals.model_dump()},
         "backbone": {
             "name": params.features.backbone,
@@ -168,16 +287,15 @@ def _learned(facts: dict[str, Any], fitted: Fitted) -> dict[str, Any]:
     }
 
 
-def _fit(workspace: Workspace, params: Params, manifest: pd.DataFrame, folder: Path) -> Fitted:
-    session = _session(folder / NETWORKS[2])
-    stored = StoredPhotos(
-        FeatureStore.open(workspace.features),
-        lambda inputs: session.run(list(HEADS), inputs),
-        Tokenizer.from_file(str(folder / "tokenizer.json")),
+def _stored(store: FeatureStore, folder: Path, params: Params) -> StoredPhotos:
+    capture = session(folder / CAPTURE)
+    return StoredPhotos(
+        store,
+        lambda inputs: capture.run(list(HEADS), inputs),
+        Tokenizer.from_file(str(folder / TOKENIZER)),
         params.pretrain.model.title_tokens,
         params.features.batch,
     )
-    return fit(stored, manifest, params.export, params.evaluate.match_iou)
 
 
 if __name__ == "__main__":

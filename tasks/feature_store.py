@@ -1,6 +1,7 @@
 """Visual tokens of every proposal on disk: fp16 shards that are mapped, not loaded."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from serving.atomic import atomic_file, write_json
 
 Tokens = NDArray[np.float16]
 
@@ -58,3 +61,37 @@ class FeatureStore:
         return np.stack(
             [self.shards[row // self.shard_rows][row % self.shard_rows] for row in rows]
         )
+
+
+def work_folder(checkpoints: Path, stage: str, key: str) -> Path:
+    """Where a stage gathers its shards until all are there, so that a rerun goes on.
+
+    Args:
+        checkpoints: folder of what interrupted stages resume from.
+        stage: its name; what it left there for other inputs is deleted.
+        key: digest of the inputs.
+    """
+    work = checkpoints / f"{stage}-{key[:16]}"
+    for stale in checkpoints.glob(f"{stage}-*"):
+        if stale != work:
+            shutil.rmtree(stale)
+    work.mkdir(parents=True, exist_ok=True)
+    return work
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """File of a shard, by its number from 0."""
+    return folder / f"tokens-{number:05d}.npy"
+
+
+def finish(
+    work: Path, index: pd.DataFrame, places: NDArray[np.float32], shard_rows: int, target: Path
+) -> None:
+    """Write what belongs to the shards in `work` and put the folder in place of `target`."""
+    with atomic_file(work / "geometry.npy") as temporary:
+        np.save(temporary, places)
+    with atomic_file(work / "index.parquet") as temporary:
+        index.to_parquet(temporary, index=False)
+    write_json(work / "features.json", {"shard_rows": shard_rows})
+    shutil.rmtree(target, ignore_errors=True)
+    work.replace(target)

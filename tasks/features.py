@@ -6,8 +6,7 @@ Shards are written under `data/checkpoints/`, keyed by the inputs' digest, so an
 goes on with the first missing shard, and moved to `data/features/` when all are there.
 """
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,10 +17,10 @@ from numpy.typing import NDArray
 
 from models.backbone import Backbone, load_backbone
 from models.onnx_export import export_image_network
-from serving.atomic import atomic_file, write_json
+from serving.atomic import atomic_file
 from serving.imaging import crops, geometry, normalise, open_photo
 from tasks.digests import digest
-from tasks.feature_store import FeatureStore
+from tasks.feature_store import FeatureStore, finish, shard_path, work_folder
 from tasks.manifest import read_manifest
 from tasks.params import Features, Params
 from tasks.progress import console, track
@@ -36,21 +35,21 @@ def features(workspace: Workspace, params: Params) -> None:
     """Write `data/features/` (see `tasks.feature_store`) for every row of the proposals."""
     proposals = pd.read_parquet(workspace.proposals)
     manifest = read_manifest(workspace.manifest).set_index("id")
-    work = _work_folder(workspace, params.features)
+    key = digest(workspace.manifest, workspace.proposals, params.features)
+    work = work_folder(workspace.checkpoints, "features", key)
     images = dict(zip(manifest.index.tolist(), manifest["image"].tolist(), strict=True))
     backbone = load_backbone(params.features.backbone, params.features.grid)
-    session = _session(backbone, work / BACKBONE, params.features.side)
+    session = backbone_session(backbone, work / BACKBONE, params.features.side)
     starts = range(0, len(proposals), params.features.shard_rows)
     for start in track(starts, "visual tokens, shards"):
-        path = work / f"tokens-{start // params.features.shard_rows:05d}.npy"
+        path = shard_path(work, start // params.features.shard_rows)
         if not path.exists():
             part = proposals.iloc[start : start + params.features.shard_rows]
             cut = _crops(workspace.catalogue, part, images, params.features.side)
             with atomic_file(path) as temporary:
-                np.save(temporary, _tokens(session, backbone, cut, params.features.batch))
-    _finish(work, proposals, manifest, params.features)
-    shutil.rmtree(workspace.features, ignore_errors=True)
-    work.replace(workspace.features)
+                np.save(temporary, visual_tokens(session, backbone, cut, params.features.batch))
+    places = _places(proposals, manifest)
+    finish(work, proposals, places, params.features.shard_rows, workspace.features)
     console.print(
         f"  {len(proposals):,} proposals × {1 + params.features.grid**2} tokens × "
         f"{backbone.dimension} → {workspace.features}"
@@ -69,24 +68,12 @@ def extract(
         params: the backbone and its crops.
     """
     backbone = load_backbone(params.backbone, params.grid)
-    session = _session(backbone, workspace.features / BACKBONE, params.side)
+    session = backbone_session(backbone, workspace.features / BACKBONE, params.side)
     images = dict(zip(manifest.index.tolist(), manifest["image"].tolist(), strict=True))
     cut = _crops(workspace.catalogue, proposals, images, params.side)
-    tokens = _tokens(session, backbone, cut, params.batch)
-    sizes = manifest.loc[proposals["id"], ["width", "height"]].to_numpy(np.int64)
-    boxes = proposals[["x0", "y0", "x1", "y1"]].to_numpy(np.float32)
-    places = geometry(boxes, sizes[:, 0], sizes[:, 1])
+    tokens = visual_tokens(session, backbone, cut, params.batch)
+    places = _places(proposals, manifest)
     return FeatureStore(proposals.reset_index(drop=True), places, (tokens,), len(tokens))
-
-
-def _work_folder(workspace: Workspace, params: Features) -> Path:
-    key = digest(workspace.manifest, workspace.proposals, params)[:16]
-    work = workspace.checkpoints / f"features-{key}"
-    for stale in workspace.checkpoints.glob("features-*"):
-        if stale != work:
-            shutil.rmtree(stale)
-    work.mkdir(parents=True, exist_ok=True)
-    return work
 
 
 def _crops(
@@ -103,7 +90,14 @@ def _crops(
         yield from pool.map(cut, groups)
 
 
-def _session(backbone: Backbone, path: Path, side: int) -> onnxruntime.InferenceSession:
+def backbone_session(backbone: Backbone, path: Path, side: int) -> onnxruntime.InferenceSession:
+    """The backbone as ONNX, exported to `path` where it is not there yet.
+
+    Args:
+        backbone: the network.
+        path: of the ONNX file.
+        side: of its square input, pixels.
+    """
     # Twice as fast as torch on a CPU, and the very network that serving runs.
     if not path.exists():
         with atomic_file(path) as temporary:
@@ -111,12 +105,20 @@ def _session(backbone: Backbone, path: Path, side: int) -> onnxruntime.Inference
     return onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
 
 
-def _tokens(
+def visual_tokens(
     session: onnxruntime.InferenceSession,
     backbone: Backbone,
-    cut: Iterator[NDArray[np.uint8]],
+    cut: Iterable[NDArray[np.uint8]],
     batch: int,
 ) -> NDArray[np.float16]:
+    """Visual tokens `[N, 1 + grid * grid, dimension]` of crops.
+
+    Args:
+        session: the backbone.
+        backbone: how its input is normalised.
+        cut: crops uint8 RGB `[n, side, side, 3]`, N in all.
+        batch: crops that go through at once.
+    """
     pixels = np.concatenate(list(cut))
     tokens = []
     for start in range(0, len(pixels), batch):
@@ -125,14 +127,10 @@ def _tokens(
     return np.concatenate(tokens)
 
 
-def _finish(work: Path, proposals: pd.DataFrame, manifest: pd.DataFrame, params: Features) -> None:
+def _places(proposals: pd.DataFrame, manifest: pd.DataFrame) -> NDArray[np.float32]:
     sizes = manifest.loc[proposals["id"], ["width", "height"]].to_numpy(np.int64)
     boxes = proposals[["x0", "y0", "x1", "y1"]].to_numpy(np.float32)
-    with atomic_file(work / "geometry.npy") as temporary:
-        np.save(temporary, geometry(boxes, sizes[:, 0], sizes[:, 1]))
-    with atomic_file(work / "index.parquet") as temporary:
-        proposals.to_parquet(temporary, index=False)
-    write_json(work / "features.json", params.model_dump())
+    return geometry(boxes, sizes[:, 0], sizes[:, 1])
 
 
 if __name__ == "__main__":

@@ -14,19 +14,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from serving.embedding import PARTS, Modality, Vectors, join_parts, query_vectors
+from serving.embedding import Modality, Vectors
 from serving.known import SIGNS, probability
 from serving.merging import EVIDENCE, evidence, interleave, merge
 from tasks.open_set import Trials, products, trials
 from tasks.params import Export
+from tasks.readout import HITS, gallery_cosines
 from tasks.splits import is_fitted
 from tasks.stored import Asked, StoredPhotos, term_scores
 from tasks.weights import DEPTH, Answers, DevQuery, fit_weights, quality
 
 MODES: tuple[Modality, ...] = ("both", "photo", "title")
-
-HITS = 50
-"""Hits of an instance that the merging learns from."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,7 @@ def fit(stored: StoredPhotos, manifest: pd.DataFrame, params: Export, iou: float
         queries = dev_queries(dev, asked)
         weights[mode] = fit_weights(queries, scores, answers, start[mode], params.grid)
     asked = stored.queries(dev, "both")
-    vectors = query_vectors(asked.heads, PARTS, weights["both"])
-    cosines = vectors @ join_parts(gallery, PARTS).T
+    cosines = gallery_cosines(asked, gallery, weights["both"])
     return Fitted(
         weights,
         fit_merging(dev_queries(dev, asked), cosines, answers, params.spreads),

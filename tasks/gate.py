@@ -5,7 +5,7 @@ repair.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,10 @@ class Candidate(Evidence):
 
     Attributes:
         slices: membership `[N]` of the queries by slice.
-        cosines: the lowest cosine of ONNX and torch outputs, by network.
+        cosines: the lowest cosine of fp32 ONNX and torch outputs, by network.
+        int8_cosines: the lowest cosine of int8 and fp32 outputs, by network that is int8.
+        int8_gain: mean of mAP@10 with int8 less that with fp32, on dev; None where nothing is int8
+            or no query could tell.
         index_recall: share of exact search's first hits that the index finds.
         rows: what the collection holds.
         gallery: what it should hold.
@@ -51,6 +54,8 @@ class Candidate(Evidence):
     index_recall: float
     rows: int
     gallery: int
+    int8_cosines: Mapping[str, float] = field(default_factory=dict)
+    int8_gain: float | None = None
     replayed: int = 0
     changed: float = 0.0
 
@@ -76,6 +81,8 @@ class Decision(BaseModel):
     candidate: str
     champion: str | None
     rules: tuple[Rule, ...] = ()
+    approval: dict[str, str] | None = None
+    """A person's word: decision, reviewer, note."""
 
 
 def decide(candidate: Candidate, champion: Evidence | None, params: Params) -> Decision:
@@ -111,6 +118,10 @@ def _rules(candidate: Candidate, champion: Evidence | None, params: Params) -> I
     yield _rows(candidate)
     for network, cosine in candidate.cosines.items():
         yield _at_least(f"ONNX parity of {network}", cosine, limits.min_cosine)
+    for network, cosine in candidate.int8_cosines.items():
+        yield _at_least(f"int8 cosine of {network}", cosine, limits.min_int8_cosine)
+    if candidate.int8_gain is not None:
+        yield _at_least("int8 mAP@10 less fp32's", candidate.int8_gain, -limits.max_int8_loss)
     yield _at_least(
         f"index recall@{params.evaluate.index_k}", candidate.index_recall, limits.min_index_recall
     )

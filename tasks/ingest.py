@@ -8,31 +8,33 @@ encoded and written in fixed batches: a killed run goes on with the first batch 
 and ends with the same vectors.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from serving.atomic import write_json
 from serving.bundle import Bundle
-from serving.columns import infer_columns
+from serving.catchup import write_photos
+from serving.columns import Column, infer_columns
 from serving.database import Database, Hnsw, address, shown
 from serving.errors import UserError
-from serving.gallery import Gallery, Item
+from serving.gallery import Gallery, Item, content_digest
 from serving.imaging import open_photo
+from serving.journal import sha256
 from tasks.digests import digest
 from tasks.params import Ingest, Params
 from tasks.progress import console, track
 from tasks.stage import run_stage
 from tasks.workspace import Workspace
 
-SCHEMA = 1
+SCHEMA = 2
 """Counted up when collections of another make are needed."""
 
-_MANIFEST = {"id", "image", "caption", "labels", "split", "kind", "boxes", "width", "height"}
+OWN = {"id", "image", "caption", "labels", "split", "kind", "boxes", "width", "height"}
+"""Columns of the manifest that are not the catalogue's own."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,11 @@ def ingest(workspace: Workspace, params: Params) -> None:
     """
     bundle = Bundle.open(workspace.bundle)
     items = read_gallery(workspace.manifest)
-    content = _digest(items, workspace.catalogue)
     columns = infer_columns(
         {name: [item.columns[name] for item in items] for name in items[0].columns}
     )
+    items = [_traced(item, workspace.catalogue, columns) for item in items]
+    content = digest(*(item.digest for item in items))[:16]
     hnsw = Hnsw(**params.ingest.hnsw.model_dump())
     with Database(milvus_uri(workspace, params.ingest), create=True) as database:
         index = database.index(hnsw)
@@ -81,7 +84,10 @@ def ingest(workspace: Workspace, params: Params) -> None:
         gallery = database.create_gallery(
             name, bundle.dimension, columns, {"bundle": bundle.version, "gallery": content}, hnsw
         )
-        if gallery.count() == len(items):
+        if gallery.live:
+            # Its rows are what refreshes and clients made of them since.
+            console.print(f"  {name} was ingested and has served: nothing to do")
+        elif gallery.count() == len(items):
             console.print(f"  {name} is there with {len(items):,} rows: nothing to do")
         else:
             _fill(gallery, items, bundle, workspace, params.ingest)
@@ -127,20 +133,17 @@ def _item(row: dict[str, Any]) -> Item:
         label=row["labels"][0] if row["labels"] else "",
         caption=row["caption"],
         image=row["image"],
-        columns={name: value for name, value in row.items() if name not in _MANIFEST},
+        columns={name: value for name, value in row.items() if name not in OWN},
     )
 
 
-def _digest(items: Sequence[Item], folder: Path) -> str:
+def _traced(item: Item, folder: Path, columns: Sequence[Column]) -> Item:
     # Bytes and not dates: a checkout or `dvc checkout` gives the same photos new dates.
-    total = hashlib.sha256()
-    for item in items:
-        path = folder / item.image
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; run `dvc repro validate`")
-        photo = hashlib.sha256(path.read_bytes()).hexdigest()
-        total.update(json.dumps([asdict(item), photo], sort_keys=True).encode())
-    return total.hexdigest()[:16]
+    path = folder / item.image
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run `dvc repro validate`")
+    made_from = content_digest(item, sha256(path.read_bytes()), columns)
+    return replace(item, digest=made_from, source=made_from)
 
 
 def _fill(
@@ -160,8 +163,7 @@ def _fill(
     encoder = Encoder(bundle, params.threads)
     for batch in track(missing, f"gallery, batches of {params.batch}"):
         photos = [open_photo(workspace.catalogue / item.image) for item in batch]
-        vectors = encoder.encode_gallery(photos, [item.caption for item in batch])
-        gallery.upsert(batch, vectors)
+        write_photos(gallery, encoder, batch, photos)
     gallery.flush()
     _verify(gallery, len(items))
     _report(workspace, gallery, sum(map(len, missing)), time.monotonic() - started)

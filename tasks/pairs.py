@@ -18,6 +18,9 @@ from models.tokenizer import CLS, MASK, PAD, SEP, SPECIAL
 from tasks.feature_store import FeatureStore
 from tasks.params import Pretrain
 
+Regions = tuple[NDArray[np.float16], NDArray[np.float32]]
+"""Tokens `[V, D]` of a photo and their geometry `[V, 5]`."""
+
 
 @dataclass(frozen=True)
 class Titles:
@@ -40,6 +43,8 @@ class Batch:
         own: int64 `[B, T]`, 1 for the words of `mixed` that are of the photo's own title, 0 for
             those of others, `IGNORED` elsewhere.
         visual: float32 `[B, V, D]` regions, `geometry` `[B, V, 5]`, `visual_mask` `[B, V]`.
+        seen, seen_geometry: the same of the second pass, which shows single products as a bundle
+            photo does.
         masked_regions: bool `[B, V]`, a hidden set for each of the two passes.
         keep_title, keep_photo: int64 `[B, 1]`, 0 where the second pass loses the modality.
     """
@@ -53,6 +58,8 @@ class Batch:
     visual: Tensor
     geometry: Tensor
     visual_mask: Tensor
+    seen: Tensor
+    seen_geometry: Tensor
     masked_regions: tuple[Tensor, Tensor]
     keep_title: Tensor
     keep_photo: Tensor
@@ -84,11 +91,17 @@ class Pairs:
     """The training photos: their proposals' tokens and their tokenised titles."""
 
     def __init__(
-        self, manifest: pd.DataFrame, store: FeatureStore, tokenizer: Tokenizer, params: Pretrain
+        self,
+        manifest: pd.DataFrame,
+        store: FeatureStore,
+        views: FeatureStore,
+        tokenizer: Tokenizer,
+        params: Pretrain,
     ) -> None:
         train = manifest[manifest["split"] == "train"]
-        rows = store.rows_by_id()
+        rows, views_of = store.rows_by_id(), views.rows_by_id()
         self.params, self.store, self.tokenizer = params, store, tokenizer
+        self.views, self.views_of = views, [views_of.get(photo, []) for photo in train["id"]]
         self.single = (train["kind"] != "multi").to_numpy()
         self.rows = [
             rows[photo][:1] if single else rows[photo]
@@ -125,7 +138,10 @@ class Pairs:
         rng = np.random.default_rng([seed, 1, step])
         masked = [self._hide_words(self.titles[photo], rng) for photo in chosen]
         mixed = [self._mixed(photo, chosen, rng) for photo in chosen]
-        visual, geometry, visual_mask = self._regions(chosen, rng)
+        shown = [self._tokens(self.rows[photo]) for photo in chosen]
+        visual, geometry, visual_mask = self._padded_regions(shown)
+        viewed = [self._viewed(photo, own, rng) for photo, own in zip(chosen, shown, strict=True)]
+        seen, seen_geometry, _ = self._padded_regions(viewed)
         dropped = rng.random(len(chosen))
         share = self.params.drop_modality / 2
         return Batch(
@@ -138,6 +154,8 @@ class Pairs:
             visual=visual,
             geometry=geometry,
             visual_mask=visual_mask,
+            seen=seen,
+            seen_geometry=seen_geometry,
             masked_regions=(
                 self._hide_regions(visual_mask, rng),
                 self._hide_regions(visual_mask, rng),
@@ -195,10 +213,15 @@ class Pairs:
             padded[row, 1 : len(values) + 1] = values
         return torch.from_numpy(padded)
 
-    def _regions(
-        self, chosen: NDArray[np.int64], rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        shown = [self._tokens(self.rows[photo]) for photo in chosen]
+    def _viewed(self, photo: int, own: Regions, rng: np.random.Generator) -> Regions:
+        views = self.views_of[photo]
+        if not views or rng.random() >= self.params.views:
+            return own
+        view = int(rng.choice(views))
+        tokens = self.views.tokens([view])[0]
+        return tokens, np.broadcast_to(self.views.geometry[view], (len(tokens), 5))
+
+    def _padded_regions(self, shown: list[Regions]) -> tuple[Tensor, Tensor, Tensor]:
         length = max(len(tokens) for tokens, _ in shown)
         visual = np.zeros((len(shown), length, self.store.dimension), np.float32)
         geometry = np.zeros((len(shown), length, 5), np.float32)
@@ -208,7 +231,7 @@ class Pairs:
             mask[row, : len(tokens)] = 1
         return torch.from_numpy(visual), torch.from_numpy(geometry), torch.from_numpy(mask)
 
-    def _tokens(self, proposals: list[int]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+    def _tokens(self, proposals: list[int]) -> Regions:
         # One product shows its grid, a bundle the pooled token of each box.
         tokens = self.store.tokens(proposals[: self.params.model.regions])
         flat = tokens[0] if len(tokens) == 1 else tokens[:, 0]

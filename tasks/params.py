@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from serving.bundle import Precision
 from serving.embedding import TERMS, Modality
 from serving.errors import UserError
 
@@ -117,6 +118,7 @@ class PseudoBundles(Section):
     overlaps: float = Field(ge=0, le=1)
     max_overlap: float = Field(ge=0, le=1)
     min_visible: float = Field(ge=0, le=1)
+    mirrored: float = Field(ge=0, le=1)
     rotation: float = Field(ge=0)
     flat_lays: float = Field(ge=0, le=1)
     stretch: float = Field(ge=0)
@@ -213,12 +215,16 @@ class Evaluate(Section):
 class Promote(Section):
     """What a candidate must show before clients see it, and what is kept of older ones."""
 
+    approval: Literal["auto", "manual"]
+    approval_wait_s: int = Field(ge=1)
     min_average_precision: float = Field(ge=0, le=1)
     min_coverage: float = Field(ge=0, le=1)
     tolerance: float = Field(ge=0)
     slice_tolerance: float = Field(ge=0)
     min_slice: int = Field(ge=1)
     min_cosine: float = Field(ge=-1, le=1)
+    min_int8_cosine: float = Field(ge=-1, le=1)
+    max_int8_loss: float = Field(ge=0, le=1)
     min_index_recall: float = Field(ge=0, le=1)
     max_latency_ratio: float = Field(gt=0)
     keep: int = Field(ge=0)
@@ -254,6 +260,17 @@ class Features(Section):
     grid: int = Field(ge=1)
     batch: int = Field(ge=1)
     shard_rows: int = Field(ge=1)
+
+
+class Views(Section):
+    """Products of training photos as bundle photos show them."""
+
+    count: int = Field(ge=1)
+    least: float = Field(gt=0, le=1)
+    most: float = Field(gt=0, le=1)
+    margin: float = Field(ge=0)
+    neighbours: int = Field(ge=0)
+    jitter: float = Field(ge=0)
 
 
 class CaptureSizes(Section):
@@ -304,6 +321,7 @@ class Pretrain(Section):
     mask_words: float = Field(ge=0, le=1)
     mask_regions: float = Field(ge=0, le=1)
     mix_titles: float = Field(ge=0, le=1)
+    views: float = Field(ge=0, le=1)
     drop_modality: float = Field(ge=0, le=1)
     title_sharpness: float = Field(gt=0)
     losses: Losses
@@ -332,10 +350,20 @@ class Weights(Section):
     title: TermWeights
 
 
+class Precisions(Section):
+    """What each network of a bundle computes with."""
+
+    detector: Precision
+    backbone: Precision
+    capture: Precision
+
+
 class Export(Section):
-    """What goes into the bundle beside the networks."""
+    """What goes into the bundle beside the networks, and what these compute with."""
 
     parity_photos: int = Field(ge=10)
+    precision: Precisions
+    calibration_photos: int = Field(ge=1)
     weights: Weights
     grid: tuple[float, ...] = Field(min_length=2)
     spreads: tuple[float, ...] = Field(min_length=1)
@@ -357,6 +385,13 @@ class Ingest(Section):
     batch: int = Field(ge=1)
     threads: int = Field(ge=0)
     hnsw: Graph
+
+
+class Refresh(Section):
+    """How the serving index follows its source."""
+
+    shard: int = Field(ge=1)
+    max_removed: float = Field(ge=0, le=1)
 
 
 class Readout(Section):
@@ -394,11 +429,13 @@ class Params(Section):
     validation: Validate = Field(alias="validate")
     detect: Detect
     features: Features
+    views: Views
     pretrain: Pretrain
     export: Export
     ablation: Ablation
     ingest: Ingest
     evaluate: Evaluate
+    refresh: Refresh
     promote: Promote
     replay: Replay
     watch: Watch

@@ -45,7 +45,7 @@ def transform(
         width, height, across, down = *target, 1.0, 1.0
     matrix = cv2.getRotationMatrix2D((width * across / 2, height * down / 2), angle, 1.0)
     matrix = matrix @ np.diag([across, down, 1.0])
-    if random.random() < 0.5:
+    if random.random() < params.mirrored:
         matrix = matrix @ np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]], np.float64)
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]])
     reached = corners @ matrix.T

@@ -45,19 +45,19 @@ class CaptureForPretraining(nn.Module):
 
         Over several processes a scalar is this one's share: their average is the whole batch's.
         """
-        # The projection of the regions is the widest layer and the same for both passes.
-        regions = self.capture.regions(batch.visual)
-        shown = [
-            torch.where(masked[..., None], self.capture.masked_region.to(regions.dtype), regions)
-            for masked in batch.masked_regions
-        ]
         ids, mask = batch.clean.ids, batch.clean.mask
         targets = title_targets(ids, mask, self.idf, self.params.title_sharpness)[batch.place]
-        losses, first = self._first_pass(batch, shown[0], targets)
+        shown = self._hidden(batch.visual, batch.masked_regions[0])
+        losses, first = self._first_pass(batch, shown, targets)
         wanted = self.params.losses.model_dump()
         if any(wanted[name] for name in SECOND_PASS):
-            losses |= self._second_pass(batch, shown[1], first, targets)
+            shown = self._hidden(batch.seen, batch.masked_regions[1])
+            losses |= self._second_pass(batch, shown, first, targets)
         return {name: loss for name, loss in losses.items() if wanted[name]}
+
+    def _hidden(self, visual: Tensor, masked: Tensor) -> Tensor:
+        regions = self.capture.regions(visual)
+        return torch.where(masked[..., None], self.capture.masked_region.to(regions.dtype), regions)
 
     def _first_pass(
         self, batch: Batch, shown: Tensor, targets: Tensor
@@ -93,7 +93,7 @@ class CaptureForPretraining(nn.Module):
         """What a query shows: the product's regions beside a bundle's title."""
         capture, tau = self.capture, self.params.temperature
         text = capture.encode_text(batch.mixed.ids, batch.mixed.mask)
-        visual = capture.encode_regions(shown, batch.geometry, batch.visual_mask)
+        visual = capture.encode_regions(shown, batch.seen_geometry, batch.visual_mask)
         text_mask = batch.mixed.mask * batch.keep_title
         visual_mask = batch.visual_mask * batch.keep_photo
         fused = capture.fuse(text, visual, text_mask, visual_mask)

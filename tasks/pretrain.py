@@ -53,7 +53,8 @@ def pretrain(workspace: Workspace, params: Params) -> None:
     tokenizer = tokenizer_of(params.pretrain, list(titles))
     store = FeatureStore.open(workspace.features)
     checkpoint = _checkpoint_path(workspace, params)
-    run = train(Pairs(manifest, store, tokenizer, params.pretrain), params, checkpoint)
+    views = FeatureStore.open(workspace.views)
+    run = train(Pairs(manifest, store, views, tokenizer, params.pretrain), params, checkpoint)
     if run.leads:
         _leave(workspace, run, tokenizer, params)
         shutil.rmtree(checkpoint.parent, ignore_errors=True)
@@ -104,7 +105,7 @@ def _fast(tokenizer: Tokenizer, params: Pretrain) -> PreTrainedTokenizerFast:
 
 def _checkpoint_path(workspace: Workspace, params: Params) -> Path:
     inputs = (workspace.manifest, workspace.features / "index.parquet", params.features)
-    key = digest(*inputs, params.pretrain, params.seed)[:16]
+    key = digest(*inputs, params.views, params.pretrain, params.seed)[:16]
     return workspace.checkpoints / "pretrain" / f"{key}.pt"
 
 

@@ -3,8 +3,10 @@
     python -m tasks.promote        # the same as `unbundle promote`
 
 Not a DVC stage, since it has side effects. The champion is asked today's queries in the same run,
-never read from an old file. What a killed run leaves undone, the next one completes: the decision
-and the bundle are written before the alias moves, and clean-up comes last.
+never read from an old file. A promotion changes the model and loses no product: what refreshes and
+clients changed live (`serving.journal`) is made in the candidate before the alias moves, and once
+more after, for what came meanwhile. What a killed run leaves undone, the next one completes: the
+decision and the bundle are written before the alias moves, and clean-up comes last.
 """
 
 import json
@@ -12,17 +14,22 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
+import typer
 
 from serving.atomic import atomic_folder, write_json
 from serving.bundle import SETTINGS
 from serving.database import CHAMPION, Database
 from serving.errors import UserError
+from serving.gallery import Gallery
+from serving.journal import Journal
 from serving.search import ProductSearch
+from tasks.approval import NOBODY, Approval, Pending
 from tasks.gate import Candidate, Decision, Evidence, decide
 from tasks.ingest import Receipt, milvus_uri
+from tasks.live import catch_up_with_journal
 from tasks.metrics import corrected
 from tasks.params import Evaluate, Params, load_params
 from tasks.progress import console
@@ -34,37 +41,145 @@ from tasks.watch import keep_profile
 from tasks.workspace import Workspace
 
 
-def promote(workspace: Workspace, params: Params) -> Decision:
+def promote(workspace: Workspace, params: Params, approval: Approval | None = None) -> Decision:
     """Judge the collection of `artifacts/ingestion.json`; let it serve if every rule holds.
 
-    A promoted candidate's bundle is in `data/bundles/<version>/`, the alias `products` names its
-    collection, `products_prev` the one before, and older ones beyond `promote.keep` are dropped. A
-    refused one changes nothing. The decision is in `artifacts/promotion.json`; a candidate that
-    serves already is left alone, and so is the record of its promotion.
+    A promoted candidate has all live changes, its bundle is in `data/bundles/<version>/`, the alias
+    `products` names its collection, `products_prev` the one before, and older ones beyond
+    `promote.keep` are dropped. A refused one changes nothing. The decision is in
+    `artifacts/promotion.json`; a candidate that serves already is left alone, and so is the record
+    of its promotion.
+
+    Args:
+        workspace: the candidate's.
+        params: `promote` and what the measurements need.
+        approval: the word of a person, where `promote.approval` is manual.
 
     Raises:
         UserError: the figures are of another collection or of other queries, the champion's bundle
-            is gone, or Milvus cannot be reached.
+            is gone, the candidate cannot hold a live change, Milvus cannot be reached, or nobody
+            has approved.
+    """
+    decision = judge(workspace, params)
+    if awaits_approval(decision, params) and approval is None:
+        raise UserError(
+            f"{decision.candidate}: {decision.reason}, and promote.approval is manual: give "
+            "--reviewer and --note (and --reject), or run the flow `evaluate` and answer there"
+        )
+    return conclude(workspace, params, decision, approval)
+
+
+def judge(workspace: Workspace, params: Params) -> Decision:
+    """What the gate says of the candidate; nothing that clients see changes.
+
+    A candidate that waits for a person, or that one rejected, is not measured again.
+
+    Raises:
+        UserError: as `promote`.
     """
     receipt = Receipt.read(workspace.receipt)
     with Database(milvus_uri(workspace, params.ingest)) as database:
         champion = database.target(CHAMPION)
-        if champion == receipt.collection:
-            decision = _unchanged(receipt.collection)
-        else:
-            decision = _decide(workspace, params, receipt, champion)
-            record = {"decided_at": datetime.now(UTC).isoformat(timespec="seconds")}
-            write_json(workspace.promotion, record | decision.model_dump())
-            if decision.promoted:
-                _keep_bundle(workspace, receipt.bundle)
-                database.gallery(receipt.collection).annotate({"evaluation": _evidence(decision)})
-                database.promote(receipt.collection)
-        if decision.promoted:
-            _clean_up(workspace, database, params.promote.keep)
+    if champion == receipt.collection:
+        return _unchanged(receipt.collection)
+    pending = Pending.read(workspace.pending)
+    if pending is not None and pending.is_of(receipt.collection, champion):
+        return pending.decision
+    rejected = _rejected(workspace, receipt.collection, champion)
+    decision = rejected or _decide(workspace, params, receipt, champion)
     for rule in decision.rules:
         console.print(f"  {'holds' if rule.passed else 'BROKEN'}: {rule.line}")
+    if awaits_approval(decision, params):
+        Pending.write(workspace.pending, decision)
+    return decision
+
+
+def awaits_approval(decision: Decision, params: Params) -> bool:
+    """Whether a person has to say whether this candidate may serve."""
+    new = decision.promoted and decision.champion != decision.candidate
+    return new and params.promote.approval == "manual"
+
+
+def conclude(
+    workspace: Workspace, params: Params, decision: Decision, approval: Approval | None = None
+) -> Decision:
+    """Make what was decided so, and record who decided it and why.
+
+    Args:
+        workspace: the candidate's.
+        params: those of `judge`.
+        decision: of `judge`.
+        approval: of a person, where `awaits_approval` says so.
+
+    Raises:
+        UserError: as `promote`.
+    """
+    receipt = Receipt.read(workspace.receipt)
+    if approval is not None and decision.promoted:
+        decision = _reviewed(decision, approval)
+    with Database(milvus_uri(workspace, params.ingest)) as database:
+        if decision.candidate != receipt.collection:
+            raise UserError(
+                f"{workspace.receipt}: {receipt.collection} was ingested since {decision.candidate}"
+                " was judged; run `unbundle promote`"
+            )
+        if decision.champion == decision.candidate:
+            catch_up_with_journal(workspace, database.gallery(receipt.collection), params)
+        elif decision.promoted:
+            _carry_out(workspace, database, receipt, decision, params)
+        else:
+            _write_record(workspace, decision)
+        if decision.promoted:
+            _clean_up(workspace, database, params.promote.keep)
+    workspace.pending.unlink(missing_ok=True)
     console.print(f"  {decision.reason}")
     return decision
+
+
+def _reviewed(decision: Decision, approval: Approval) -> Decision:
+    approved = approval.decision == "approve"
+    said = "approved" if approved else "rejected"
+    note = f": {approval.note}" if approval.note else ""
+    reason = f"{said} by {approval.reviewer}{note}"
+    if approved:
+        reason = f"{decision.reason}; {reason}"
+    return decision.model_copy(
+        update={"promoted": approved, "reason": reason, "approval": approval.model_dump()}
+    )
+
+
+def _rejected(workspace: Workspace, candidate: str, champion: str | None) -> Decision | None:
+    """The decision of a person who rejected this very candidate."""
+    if not workspace.promotion.is_file():
+        return None
+    last = json.loads(workspace.promotion.read_text(encoding="utf-8"))
+    last.pop("decided_at", None)
+    decision = Decision.model_validate(last)
+    same = (decision.candidate, decision.champion) == (candidate, champion)
+    approval = decision.approval or {}
+    person = approval.get("decision") == "reject" and approval.get("reviewer") != NOBODY
+    return decision if same and person and not decision.promoted else None
+
+
+def _carry_out(
+    workspace: Workspace, database: Database, receipt: Receipt, decision: Decision, params: Params
+) -> None:
+    gallery = database.gallery(receipt.collection)
+    fresh = not gallery.live
+    caught_up = catch_up_with_journal(workspace, gallery, params)
+    _write_record(workspace, decision)
+    _keep_bundle(workspace, receipt.bundle)
+    gallery.annotate({"evaluation": _evidence(decision)})
+    database.promote(receipt.collection)
+    catch_up_with_journal(workspace, gallery, params)
+    if fresh:
+        # Its ingestion had seen them, and so will every later one.
+        Journal(workspace.journal).forget(caught_up.seen)
+
+
+def _write_record(workspace: Workspace, decision: Decision) -> None:
+    record = {"decided_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_json(workspace.promotion, record | decision.model_dump())
 
 
 def _unchanged(collection: str) -> Decision:
@@ -83,12 +198,18 @@ def _decide(
     figures, table = _figures(workspace, receipt, queries, params.evaluate)
     uri, k = milvus_uri(workspace, params.ingest), params.evaluate.ks[0]
     searches = [ProductSearch(workspace.bundle, uri, receipt.collection)]
+    if searches[0].gallery.live:
+        # It has served before, or a promotion was killed: its rows are the gallery's and the
+        # journal's, and all of these can be counted.
+        catch_up_with_journal(workspace, searches[0].gallery, params)
     try:
         if champion is not None:
             searches.append(_open_champion(workspace, uri, champion))
         count = params.evaluate.latency_queries
         latencies = median_latencies(searches, queries, count, k)
-        candidate = _candidate(figures, table, searches[0], queries, latencies[0], params)
+        candidate = _candidate(
+            workspace, figures, table, searches[0], queries, latencies[0], params
+        )
         evidence = None
         if champion is not None:
             candidate = _replayed(candidate, workspace, searches[0], params)
@@ -133,6 +254,7 @@ def _open_champion(workspace: Workspace, uri: str, collection: str) -> ProductSe
 
 
 def _candidate(
+    workspace: Workspace,
     figures: dict[str, Any],
     table: pd.DataFrame,
     search: ProductSearch,
@@ -141,7 +263,8 @@ def _candidate(
     params: Params,
 ) -> Candidate:
     k = params.evaluate.ks[0]
-    parity = search.encoder.bundle.parity
+    bundle = search.encoder.bundle
+    int8 = bundle.int8 or {"networks": {}, "cost": None}
     return Candidate(
         collection=search.gallery.name,
         average_precision=table[f"mAP@{k}"].to_numpy(),
@@ -152,10 +275,12 @@ def _candidate(
             for name in table.columns
             if name.startswith(SLICE)
         },
-        cosines={network: values["min_cosine"] for network, values in parity.items()},
+        cosines={network: values["min_cosine"] for network, values in bundle.parity.items()},
+        int8_cosines={name: values["min_cosine"] for name, values in int8["networks"].items()},
+        int8_gain=int8["cost"] and int8["cost"]["mAP@10"]["mean"],
         index_recall=figures["index"][f"recall@{params.evaluate.index_k}"],
         rows=search.gallery.count(),
-        gallery=len(queries.gallery),
+        gallery=_expected_rows(workspace, search.gallery, queries),
     )
 
 
@@ -168,11 +293,25 @@ def _replayed(
     return replace(candidate, replayed=figures.replayed, changed=figures.changed)
 
 
+def _expected_rows(workspace: Workspace, gallery: Gallery, queries: Queries) -> int:
+    expected = len(queries.gallery)
+    if gallery.live:
+        for change in Journal(workspace.journal).changed():
+            expected += (change.item is not None) - (change.id in queries.gallery)
+    return expected
+
+
 def _champion(
     search: ProductSearch, queries: Queries, latency_ms: float, params: Params
 ) -> Evidence:
     k = params.evaluate.ks[0]
     rankings = retrieve(search, queries, params.evaluate.depth).merged(queries)
+    # What came live after the candidate's catalogue was read takes no rank: the candidate was
+    # measured without it, and will have it, too.
+    rankings = {
+        query: [item for item in ranking if item in queries.gallery]
+        for query, ranking in rankings.items()
+    }
     values = corrected(rankings, queries.labels, queries.gallery, [k])
     return Evidence(
         collection=search.gallery.name,
@@ -210,13 +349,27 @@ def _bundles(workspace: Workspace) -> list[Path]:
     return [path.parent for path in workspace.bundles.glob(f"[0-9a-f]*/{SETTINGS}")]
 
 
-def command() -> None:
+def command(
+    reviewer: Annotated[
+        str, typer.Option(help="Who decides, where promote.approval is manual.")
+    ] = "",
+    note: Annotated[str, typer.Option(help="Why.")] = "",
+    reject: Annotated[bool, typer.Option("--reject", help="Keep the candidate out.")] = False,
+) -> None:
     """Let clients be answered from the fresh collection, if it passes the gate."""
-    _promote_or_fail(Workspace(), load_params())
+    approval = None
+    if reviewer:
+        decision: Literal["approve", "reject"] = "reject" if reject else "approve"
+        approval = Approval(decision=decision, reviewer=reviewer, note=note)
+    elif note or reject:
+        raise UserError("--note and --reject are a person's: give --reviewer, too")
+    _promote_or_fail(Workspace(), load_params(), approval)
 
 
-def _promote_or_fail(workspace: Workspace, params: Params) -> None:
-    decision = promote(workspace, params)
+def _promote_or_fail(
+    workspace: Workspace, params: Params, approval: Approval | None = None
+) -> None:
+    decision = promote(workspace, params, approval)
     if not decision.promoted:
         raise UserError(decision.reason)
 

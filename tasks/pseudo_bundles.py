@@ -65,7 +65,7 @@ def compose(
     if random.random() < params.badges:
         canvas = add_badge(canvas, random)
     image = np.full((side, side, 3), round(PADDING * 255), np.uint8)
-    image[:height, :width] = _finish(canvas, params, random)
+    image[:height, :width] = photographed(canvas, params, random)
     return PseudoBundle(image, np.asarray(boxes, np.float32).reshape(-1, 4))
 
 
@@ -256,7 +256,7 @@ def _anywhere(
             yield sprite, (round(x[first]), round(y[first]))
 
 
-def _finish(canvas: Pixels, params: PseudoBundles, random: np.random.Generator) -> Photo:
+def photographed(canvas: Pixels, params: PseudoBundles, random: np.random.Generator) -> Photo:
     """Camera and shop: light, blur, noise and JPEG blocks."""
     height, width = canvas.shape[:2]
     canvas *= np.float32(1 + random.normal(0, params.colour))

@@ -8,12 +8,15 @@ here only a file that is no such table is refused.
 import csv
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from serving.errors import UserError
+
+Row = dict[str, str]
+"""Cells by column name."""
 
 REQUIRED = ("id", "image", "caption", "labels", "split")
 COLUMNS = (*REQUIRED, "kind", "boxes")
@@ -40,11 +43,28 @@ def read_rows(path: Path) -> pd.DataFrame:
         UserError: the file is missing, empty or not UTF-8; a required column is missing, a header
             empty, reserved or repeated (in whatever case); a row has too few or too many fields.
     """
-    rows, lines = [], []
+    return frame_of(stream_rows(path))
+
+
+def frame_of(rows: Iterable[tuple[int, Row]]) -> pd.DataFrame:
+    """Rows, at least one, as `read_rows` returns them."""
+    lines, cells = zip(*rows, strict=True)
+    return pd.DataFrame(cells, index=pd.Index(lines, name="line"), dtype="str")
+
+
+def stream_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """Yield the line and the cells by column of every row, as `read_rows` does, one by one.
+
+    Raises:
+        UserError: as `read_rows`, for each row when its turn comes.
+    """
     reader = csv.reader(utf8_lines(path), strict=True)
+    empty = True
     try:
         header = next(reader, [])
         _check_header(path, header)
+        missing = dict.fromkeys(set(COLUMNS) - set(header), "")
+        order = [*COLUMNS, *(column for column in header if column not in COLUMNS)]
         line = reader.line_num + 1
         for row in reader:
             if row and len(row) != len(header):
@@ -53,17 +73,14 @@ def read_rows(path: Path) -> pd.DataFrame:
                     f"found {len(row)}; quote fields that hold commas"
                 )
             if row:
-                rows.append(row)
-                lines.append(line)
+                empty = False
+                cells = dict(zip(header, row, strict=True)) | missing
+                yield line, {column: cells[column] for column in order}
             line = reader.line_num + 1
     except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num}: not CSV ({error}); repair the line") from None
-    if not rows:
+    if empty:
         raise UserError(f"{path}: no rows below the header; add products")
-    frame = pd.DataFrame(rows, columns=header, index=pd.Index(lines, name="line"), dtype="str")
-    for column in set(COLUMNS) - set(header):
-        frame[column] = ""
-    return frame[[*COLUMNS, *(column for column in header if column not in COLUMNS)]]
 
 
 def utf8_lines(path: Path) -> Iterator[str]:

@@ -93,6 +93,16 @@ def judge(facts: pd.DataFrame, settings: Validate, docs: Path) -> Verdict:
     return Verdict(findings, _quarantined(findings), clean)
 
 
+def faults(facts: pd.DataFrame, settings: Validate) -> dict[int, str]:
+    """Why rows are bad by themselves, by their line; those of other rows are not asked for.
+
+    Args:
+        facts: `tasks.facts.row_facts`.
+        settings: what a row must satisfy.
+    """
+    return _quarantined(Validator(docs=None).run("rows", facts, row_checks(settings)))
+
+
 def _quarantined(findings: list[Finding]) -> dict[int, str]:
     reasons: dict[int, list[str]] = defaultdict(list)
     for finding in findings:

@@ -56,6 +56,11 @@ class Workspace:
         return self.root / "data/features"
 
     @property
+    def views(self) -> Path:
+        """Folder: visual tokens of training photos' products as bundle photos show them."""
+        return self.root / "data/views"
+
+    @property
     def capture(self) -> Path:
         """Folder: the trained CAPTURE model and its tokenizer."""
         return self.root / "artifacts/capture"
@@ -84,6 +89,16 @@ class Workspace:
     def bundles(self) -> Path:
         """Folder, not an output: one bundle per promoted version; what serving reads."""
         return self.root / "data/bundles"
+
+    @property
+    def journal(self) -> Path:
+        """Folder, not an output: live changes of the serving index, see `serving.journal`."""
+        return self.root / "data/journal"
+
+    @property
+    def refreshes(self) -> Path:
+        """Folder, not an output: receipts of refreshes."""
+        return self.root / "data/refresh"
 
     @property
     def milvus(self) -> Path:
@@ -129,6 +144,16 @@ class Workspace:
     def promotion(self) -> Path:
         """JSON: the gate's last decision."""
         return self.root / "artifacts/promotion.json"
+
+    @property
+    def pending(self) -> Path:
+        """JSON: the candidate that waits for a person."""
+        return self.root / "artifacts/pending.json"
+
+    @property
+    def champion_metrics(self) -> Path:
+        """JSON, not an output: how the serving index answers today's queries."""
+        return self.root / "reports/champion.json"
 
     @property
     def ablation(self) -> Path:

@@ -6,6 +6,7 @@ a title by its words.
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +54,13 @@ def write_photo(path: Path, photo: Photo) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(photo).save(path)
     return path
+
+
+def png(photo: Photo) -> bytes:
+    """A photo as a file."""
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, "PNG")
+    return file.getvalue()
 
 
 def write_gallery(root: Path, products: int = 6, photos: int = 2) -> list[str]:

@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 from bundles import write_bundle, write_gallery
 from worlds import tiny_params
 
 from serving.database import Database
+from serving.journal import Journal
 from serving.limits import Limits
 from serving.live import Live
 from serving.recorder import Recorder
@@ -60,11 +63,19 @@ class Service:
 
 @contextmanager
 def service(
-    bundles: Path, uri: Path, limits: Limits, recorder: Recorder | None = None
+    bundles: Path,
+    uri: Path,
+    limits: Limits,
+    journal: Journal | None = None,
+    recorder: Recorder | None = None,
 ) -> Iterator[Service]:
     """Serve on a free port of the loopback; stop gracefully at the end of the block."""
     live = Live(bundles, str(uri), threads=1, poll=limits.poll)
-    config = uvicorn.Config(create_app(live, limits, recorder), log_config=None, access_log=False)
+    config = uvicorn.Config(
+        create_app(live, limits, journal or Journal(uri.parent / "journal"), recorder),
+        log_config=None,
+        access_log=False,
+    )
     server = uvicorn.Server(config)
     # It listens already: a client that comes before the service has started waits.
     with listen("127.0.0.1", 0) as listener:
@@ -99,6 +110,20 @@ def serving(world: Workspace, *arguments: str, **environment: str) -> Iterator[t
         finally:
             process.terminate()
             assert process.wait(30) == 0
+
+
+def close(found: Any, wanted: Any) -> None:
+    """Equal, but for the last bits of a matrix product of another shape."""
+    if isinstance(wanted, dict):
+        assert found.keys() == wanted.keys()
+        for key in wanted:
+            close(found[key], wanted[key])
+    elif isinstance(wanted, list | tuple):
+        assert len(found) == len(wanted)
+        for one, other in zip(found, wanted, strict=True):
+            close(one, other)
+    else:
+        assert found == (pytest.approx(wanted) if isinstance(wanted, float) else wanted)
 
 
 class Upload:

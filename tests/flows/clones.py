@@ -15,6 +15,7 @@ OURS = (
     "dvc.yaml",
     "params.yaml",
     "flows",
+    "infra",
     "models",
     "serving",
     "tasks",

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.road
 
 REPOSITORY = Path(__file__).parents[2]
 # Commands that speak of a running service, of a second clone or of a Prefect server are run beside
-# those: in tests/serving, and in tests/flows by section of operations.md.
-ELSEWHERE = ("serving.md", "operations.md")
+# those: in tests/serving, and by section of operations.md.
+ELSEWHERE = ("clients.md", "operations.md", "serving.md")
 PAGES = [
     REPOSITORY / "README.md",
     *(page for page in sorted((REPOSITORY / "docs").glob("*.md")) if page.name not in ELSEWHERE),

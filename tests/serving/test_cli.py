@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 from bundles import scene, write_bundle, write_photo
 from PIL import Image
+from rich.console import Console
 from served import serve
 
+import serving.cli
 from serving.cli import main
 from serving.database import Database
 from tasks.ingest import Receipt
@@ -50,6 +52,62 @@ def test_json_is_the_answer_alone(here: Path, capsys: pytest.CaptureFixture[str]
         assert picture.width > 1000
 
 
+def test_a_bundle_is_compared_with_its_parts(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(capsys, "query", "query.png", "--bundle-price", "20.5")
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()]
+    priced = sorted(row[1:] for row in rows if row[:1] in (["1"], ["2"]) and len(row) == 3)
+    assert priced == [["product-1", "11.00"], ["product-3", "13.00"]]
+    for row in (["all", "parts", "24.00"], ["the", "bundle", "20.50"], ["saving", "3.50"]):
+        assert row in rows
+    code, out, _ = run(capsys, "query", "query.png", "--filter", "brand=unknown")
+    assert "without a price: 1, 2" in out
+
+
+def test_pages_and_scores_cut_the_table(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "query", "query.png", "-k", "2", "--offset", "1", "--json")
+    _, whole, _ = run(capsys, "query", "query.png", "-k", "3", "--json")
+    for page, first in zip(*(json.loads(text)["instances"] for text in (out, whole)), strict=True):
+        assert page["hits"] == first["hits"][1:]
+    _, out, _ = run(capsys, "query", "query.png", "--min-score", "2")
+    assert "no product passes the filters and --min-score" in out
+
+
+def test_pictures_are_shown_in_the_terminal_or_in_a_file(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = run(capsys, "query", "query.png", "--show")
+    assert code == 0
+    assert "picture: answer.png" in out
+    with Image.open(here / "answer.png") as picture:
+        assert picture.width > 1000
+    terminal = Console(force_terminal=True, color_system="truecolor", width=60, highlight=False)
+    monkeypatch.setattr(serving.cli, "console", terminal)
+    (here / "answer.png").unlink()
+    code, out, _ = run(capsys, "query", "query.png", "--show", "-k", "2")
+    assert code == 0
+    # The photo over the width, then two hits of 16 columns and 8 rows for each of two boxes.
+    assert out.count("▀") == 60 * 30 + 2 * 2 * 16 * 8
+    assert not (here / "answer.png").exists()
+    code, out, _ = run(capsys, "query", "--title", "red", "--show", "-k", "9")
+    assert out.count("▀") == 3 * 16 * 8
+
+
+def test_duplicates_are_listed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "duplicates", "0.1", "--most", "3")
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert "more than 3 pairs; raise --most or the threshold" in err
+    _, listed, _ = run(capsys, "duplicates", "0.1", "--json")
+    pairs = [json.loads(line) for line in listed.splitlines()]
+    first, second = pairs[0]["first"], pairs[0]["second"]
+    label = f"{first['id']} ({first['label']}) = {second['id']} ({second['label']})"
+    assert out.startswith(f"{pairs[0]['score']:.3f}  {label}\n")
+    _, out, err = run(capsys, "duplicates", "1")
+    assert (out, err) == ("", "")
+
+
 def test_a_title_alone_is_answered(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "query", "--title", "red cream", "--filter", "brand=brand-0")
     assert code == 0
@@ -71,6 +129,9 @@ def test_a_title_alone_is_answered(here: Path, capsys: pytest.CaptureFixture[str
         (["query", "query.png", "--filter", "price=.."], "filter 'price': expected"),
         (["query", "query.png", "--filter", "price=1..2", "--filter", "price=3"], "one low..high"),
         (["query", "query.png", "-k", "0"], "k 0: expected 1 or more"),
+        (["query", "query.png", "--bundle-price", "-1"], "bundle price -1.0: expected a number"),
+        (["query", "query.png", "--offset", "-1"], "offset -1: expected 0 or more"),
+        (["duplicates", "2"], "threshold 2: expected a number above 0, at most 1"),
         (["query", "query.png", "--picture", "a.nothing"], "a.nothing: cannot be written"),
         (["query", "query.png", "--bundle", "nowhere"], "nowhere: no bundle"),
         (["query", "query.png", "--uri", "nowhere.db"], "nowhere.db: no such Milvus database"),

@@ -134,6 +134,50 @@ def test_milvus_finds_what_python_finds(shop: Gallery, texts: list[str]) -> None
     assert rows == {f"r{n}" for n, text in enumerate(NASTY) if text in texts}
 
 
+VALUES = st.text() | st.sampled_from(NASTY) | st.integers() | st.floats() | st.booleans()
+CONDITIONS = st.recursive(
+    VALUES | st.none(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["min", "max", "x"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+NAMES = st.sampled_from(["brand", "价格", "id", "label", "column_1", "vector"]) | st.text()
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(NAMES, CONDITIONS, max_size=3))
+def test_whatever_a_caller_gives_reads_what_it_says_or_is_refused(
+    shop: Gallery, filters: dict[str, Any]
+) -> None:
+    try:
+        rows = found(shop, filters)
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    assert rows == {
+        f"r{n}"
+        for n, text in enumerate(NASTY)
+        if all(
+            holds({"id": f"r{n}", "label": text, "brand": text, "价格": float(n)}[name], condition)
+            for name, condition in filters.items()
+        )
+    }
+
+
+def holds(cell: str | float, condition: Any) -> bool:
+    if isinstance(condition, dict):
+        low, high = condition.get("min"), condition.get("max")
+        return (
+            float("-inf" if low is None else low)
+            <= float(cell)
+            <= float("inf" if high is None else high)
+        )
+    values = condition if isinstance(condition, list) else [condition]
+    return cell in [type(cell)(value) for value in values]
+
+
 @settings(deadline=None)
 @given(st.floats(), st.floats(allow_nan=False, allow_infinity=False, width=32))
 def test_bounds_find_what_python_finds(shop: Gallery, low: float, high: float) -> None:

@@ -114,6 +114,63 @@ def test_products_are_the_best_photos_of_an_exact_search(
     assert [[hit.id for hit in hits] for hits in found] == expected
 
 
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
+    """1,500 photos: from 1 to hundreds per product, near each other, some of them the same photo
+    under several products."""
+    random = np.random.default_rng(7)
+    sizes = np.minimum(random.zipf(1.5, 600), 300)
+    owners = np.repeat(np.arange(600), sizes)[:1500]
+    photos = unit((vectors(600, 1)[owners] + 0.2 * vectors(len(owners), 2)).astype(np.float32))
+    same = random.choice(len(owners), 150, replace=False)
+    photos[same] = photos[random.choice(same[:20], 150)]
+    items = [
+        Item(f"i{row:04d}", f"p{owner:03d}", "", "", {"price": "1", "brand": f"b{owner % 3}"})
+        for row, owner in enumerate(random.permutation(owners))
+    ]
+    path = tmp_path_factory.mktemp("crowded") / "milvus.db"
+    with Database(str(path), create=True) as database:
+        made = database.create_gallery(NAME, DIMENSION, COLUMNS, {"bundle": "b0"})
+        made.upsert(items, photos)
+        yield made
+
+
+@settings(max_examples=15)
+@given(k=st.integers(1, 40), seed=st.integers(0, 10**6), brand=st.none() | st.just("b1"))
+def test_grouping_loses_no_best_hit(crowded: Gallery, k: int, seed: int, brand: str | None) -> None:
+    queries = np.concatenate([vectors(2, seed), crowded.rows.vectors[[seed % 1500]]])
+    found = crowded.search_products(queries, k, {"brand": brand} if brand else None)
+    hits, scores = crowded.rows.hits, queries @ crowded.rows.vectors.T
+    for answer, row in zip(found, scores, strict=True):
+        best: dict[str, float] = {}
+        for hit, score in zip(hits, row, strict=True):
+            if brand in (None, hit.fields["brand"]):
+                best[hit.product] = max(best.get(hit.product, -2), float(score))
+        assert len({hit.product for hit in answer}) == len(answer) == min(k, len(best))
+        # By scores: two photos may be equally near.
+        wanted = sorted(best.values(), reverse=True)[:k]
+        np.testing.assert_allclose([hit.score for hit in answer], wanted, atol=1e-5)
+        mine = [best[hit.product] for hit in answer]
+        np.testing.assert_allclose([hit.score for hit in answer], mine, atol=1e-5)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6), depth=st.integers(1, 60))
+def test_a_longer_list_begins_with_the_shorter_one(crowded: Gallery, seed: int, depth: int) -> None:
+    # The query is a photo that many products have: the first places are a tie.
+    shared = crowded.rows.vectors[[seed % 1500]]
+    (longer,) = crowded.search_products(shared, depth + 13)
+    (shorter,) = crowded.search_products(shared, depth)
+    assert [hit.id for hit in shorter] == [hit.id for hit in longer[:depth]]
+
+
+def test_a_tie_of_many_products_keeps_one_order(empty: Gallery) -> None:
+    rows = [item(number, f"twin {number}") for number in range(200)]
+    empty.upsert(rows[::-1], np.repeat(vectors(1), 200, axis=0))
+    pages = [empty.search_products(vectors(1), end)[0][end - 10 :] for end in range(10, 201, 10)]
+    assert [hit.id for page in pages for hit in page] == [row.id for row in rows]
+
+
 def passes(hit: Hit, filters: dict[str, str] | None) -> bool:
     return all(hit.fields[name] == value for name, value in (filters or {}).items())
 

@@ -29,7 +29,7 @@ def test_a_query_is_recorded_without_its_photo_and_title(served: Workspace, tmp_
     recorder = Recorder(Recording(tmp_path / "queries"))
     photo = png(3, 1)
     query = {"photo": base64.b64encode(photo).decode(), "caption": "red 面霜 ж", "k": 2}
-    with service(served.bundles, served.milvus, LIMITS, recorder) as running:
+    with service(served.bundles, served.milvus, LIMITS, recorder=recorder) as running:
         answer = running.client.post("/search", json=query).json()
         assert running.client.post("/search", json={"k": 0}).status_code == 422
         running.client.post("/search", json={"caption": "red", "filters": {"price": {"min": 12}}})

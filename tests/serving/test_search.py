@@ -1,18 +1,20 @@
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from bundles import BLANK, scene, write_bundle, write_photo
 from PIL import Image
+from served import close
 
-import serving
-from serving import Answer, Instance, ProductSearch, UserError
+from serving import Answer, Instance, ProductSearch, Question, UserError
 from serving.merging import interleave
 from tasks.workspace import Workspace
 
@@ -27,13 +29,6 @@ def products(answer: Answer) -> list[str]:
     """The best product of each box, boxes from top left to bottom right."""
     seen = sorted(answer.instances, key=lambda seen: (seen.box or ())[1::-1])
     return [instance.hits[0].label for instance in seen]
-
-
-def test_the_public_names_are_pinned() -> None:
-    assert serving.__all__ == ["Answer", "Hit", "Instance", "ProductSearch", "UserError"]
-    assert all(getattr(serving, name).__name__ == name for name in serving.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        _ = serving.Nothing
 
 
 def test_a_bundle_photo_is_answered_box_by_box(search: ProductSearch) -> None:
@@ -85,6 +80,87 @@ def test_filters_hold_for_every_box(search: ProductSearch) -> None:
         assert all(hit.fields["brand"] == "brand-0" for hit in instance.hits)
     nothing = search(scene([3]), filters={"brand": "unknown"})
     assert nothing.instances[0].hits == ()
+
+
+def test_pages_are_one_list_cut_up(search: ProductSearch) -> None:
+    whole = search(scene([3, 1]), "red", k=6)
+    pages = [search(scene([3, 1]), "red", k=2, offset=offset) for offset in (0, 2, 4, 6)]
+    for row, instance in enumerate(whole.instances):
+        cut = [page.instances[row] for page in pages]
+        assert sum((part.hits for part in cut), ()) == instance.hits
+        assert [len(part.hits) for part in cut] == [2, 2, 2, 0]
+        assert {(part.known, part.in_catalogue) for part in cut} == {
+            (instance.known, instance.in_catalogue)
+        }
+    assert {page.parts for page in pages} == {whole.parts}
+
+
+def test_hits_below_a_score_are_left_out(search: ProductSearch) -> None:
+    whole = search(scene([3, 1]), k=6)
+    middle = whole.instances[0].hits[2].score
+    some = search(scene([3, 1]), k=6, min_score=middle)
+    for all_of, kept in zip(whole.instances, some.instances, strict=True):
+        assert kept.hits == tuple(hit for hit in all_of.hits if hit.score >= middle)
+        assert (kept.known, kept.in_catalogue) == (all_of.known, bool(kept.hits))
+    nothing = search(scene([3]), min_score=2)
+    assert nothing.instances[0].hits == ()
+    assert not nothing.instances[0].in_catalogue
+    assert nothing.parts is not None
+    assert nothing.parts.unknown == (0,)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "line"),
+    [
+        ({"offset": -1}, "offset -1: expected 0 or more"),
+        ({"offset": 16_380}, "offset 16380: expected 0 or more, with k at most 16,384"),
+        ({"min_score": float("nan")}, "min_score nan: expected a number"),
+    ],
+)
+def test_numbers_out_of_their_range_are_refused(
+    search: ProductSearch, numbers: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(UserError, match=line):
+        search(scene([1]), **numbers)
+
+
+def test_a_batch_has_the_answers_of_its_queries(
+    search: ProductSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = [
+        Question(scene([3, 1])),
+        Question(caption="red", k=2, min_score=0.1),
+        Question(),
+        Question(scene([4]), "serum", filters={"brand": "brand-0"}),
+        Question(lambda: scene([5, 2]), offset=1, bundle_price=9),
+        Question("nothing.jpg"),
+        Question(scene([0]), filters={"shade": "x"}),
+        Question(scene([2]), boxes=[[1, 1, 31, 31]], filters={"brand": ["brand-0"]}),
+    ]
+    calls: list[int] = []
+    one = search.gallery.search
+
+    def counting(vectors: np.ndarray, *rest: Any) -> Any:
+        calls.append(len(vectors))
+        return one(vectors, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search.gallery, "search", counting)
+        answers = search.batch(iter(questions))
+    assert sorted(calls[:3], reverse=True) == [5, 1, 1]  # vectors by distinct filter
+    for question, answer in zip(questions, answers, strict=True):
+        if isinstance(answer, UserError):
+            with pytest.raises(UserError, match=re.escape(str(answer))):
+                ask(search, question)
+        else:
+            close(answer.to_dict(), ask(search, question).to_dict())
+    assert [isinstance(answer, UserError) for answer in answers] == [
+        *(False, False, True, False, False, True, True, False)
+    ]
+
+
+def ask(search: ProductSearch, question: Question) -> Answer:
+    return search(**{name: getattr(question, name) for name in question.__dataclass_fields__})
 
 
 @pytest.mark.parametrize("k", [0, -1])

@@ -14,13 +14,17 @@ from bundles import scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from served import Service, Upload, service
+from served import Service, Upload, close, service
 
+import serving.service
 from serving import ProductSearch
+from serving.encoder import Encoder
+from serving.gallery import Gallery
 from serving.imaging import Photo
 from serving.limits import Limits
 from serving.live import Live
-from serving.openapi import EXAMPLES
+from serving.openapi import BATCH_EXAMPLE, EXAMPLES
+from serving.requests import Query
 from serving.service import create_app
 from tasks.workspace import Workspace
 
@@ -56,6 +60,8 @@ QUERIES: dict[str, dict[str, Any]] = {
     "both": {"photo": PHOTO, "caption": "serum 面霜", "k": 2},
     "boxes": {"photo": PHOTO, "boxes": [[33, 1, 63, 31]]},
     "filters": {"photo": PHOTO, "filters": {"brand": ["brand-0"], "price": {"min": 12}}},
+    "bundle": {"photo": PHOTO, "bundle_price": 30.5},
+    "page": {"photo": PHOTO, "k": 2, "offset": 2, "min_score": -0.5},
 }
 
 
@@ -83,6 +89,72 @@ def test_a_query_has_the_answer_of_python(
     assert response.status_code == 200, response.text
     expected = search(**QUERIES[name]).to_dict()
     assert response.json() == json.loads(json.dumps(expected))
+
+
+def test_a_batch_has_the_answer_of_each_query(running: Service, search: ProductSearch) -> None:
+    mistakes: list[Any] = [{}, {"k": 21, "caption": "red"}, "red", {"photo": text(b"GIF89a")}]
+    queries = [as_json(query)["json"] for query in QUERIES.values()] + mistakes
+    response = running.client.post("/search/batch", json={"queries": queries})
+    assert response.status_code == 200, response.text
+    answers = response.json()["answers"]
+    for query, answer in zip(QUERIES.values(), answers, strict=False):
+        close(answer, json.loads(json.dumps(search(**query).to_dict())))
+    problems = answers[len(QUERIES) :]
+    assert [problem["status"] for problem in problems] == [422] * 4
+    details = ["the query is empty", "k: 21 are too many", "valid dictionary", "not a readable"]
+    for problem, detail in zip(problems, details, strict=True):
+        assert detail in problem["detail"]
+    assert problems[1]["errors"] == [
+        {"field": "k", "detail": "21 are too many; the limit is 20"},
+    ]
+
+
+def test_a_batch_searches_once_and_decodes_a_photo_at_a_time(
+    running: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    searched, decoded = Gallery.search, serving.service.open_upload
+
+    def search(self: Gallery, vectors: Any, *rest: Any) -> Any:
+        events.append(f"search {len(vectors)}")
+        return searched(self, vectors, *rest)
+
+    def decode(*arguments: Any) -> Photo:
+        events.append("decode")
+        return decoded(*arguments)
+
+    encode = Encoder.encode
+
+    def encoding(self: Encoder, *arguments: Any) -> Any:
+        events.append("encode")
+        return encode(self, *arguments)
+
+    monkeypatch.setattr(Gallery, "search", search)
+    monkeypatch.setattr(serving.service, "open_upload", decode)
+    monkeypatch.setattr(Encoder, "encode", encoding)
+    queries = [{"photo": text(PHOTO)}, {"photo": text(PHOTO), "caption": "red"}]
+    running.client.post("/search/batch", json={"queries": queries})
+    assert events[:5] == ["decode", "encode", "decode", "encode", "search 6"]
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "request_"),
+    [
+        (422, "queries: 17 are too many; the limit is 16", {"json": {"queries": [{}] * 17}}),
+        (422, "queries: ", {"json": {"queries": []}}),
+        (422, "queries: ", {"json": {}}),
+        (422, "more: Extra", {"json": {"queries": [{}], "more": 1}}),
+        (400, "Invalid JSON", {"content": b"{", "headers": {"content-type": "application/json"}}),
+        (413, "more than 100,000 bytes", {"json": {"queries": [{"caption": "r" * 100_000}]}}),
+        (415, "send application/json", {"files": {"queries": (None, "[]")}}),
+    ],
+)
+def test_what_is_no_batch_is_a_problem(
+    running: Service, status: int, detail: str, request_: dict[str, Any]
+) -> None:
+    response = running.client.post("/search/batch", **request_)
+    assert response.status_code == status, response.text
+    assert detail in problem_of(response)["detail"]
 
 
 def test_a_form_of_a_browser_may_have_an_empty_file(running: Service) -> None:
@@ -173,8 +245,11 @@ ERRORS: dict[str, tuple[int, str, dict[str, Any]]] = {
     "pixels": (422, "more than 10,000", {"json": {"photo": text(png(scene([1], 128)))}}),
     "k 0": (422, "k: ", {"json": {"caption": "red", "k": 0}}),
     "k": (422, "k: 21 are too many; the limit is 20", {"json": {"caption": "red", "k": 21}}),
+    "offset": (422, "offset: 1,001 are too many", {"json": {"caption": "red", "offset": 1001}}),
+    "score": (422, "min_score: ", {"json": {"caption": "red", "min_score": "high"}}),
     "caption": (422, "caption: 51 are too many", {"json": {"caption": "r" * 51}}),
     "boxes": (422, "boxes: 4 are too many", {"json": {"boxes": [[0, 0, 1, 1]] * 4}}),
+    "price": (422, "bundle_price: ", {"json": {"caption": "red", "bundle_price": -1}}),
     "no boxes": (422, "0 boxes", {"json": {"photo": text(PHOTO), "boxes": []}}),
     "box": (422, "boxes.0", {"json": {"photo": text(PHOTO), "boxes": [[0, 0, 1]]}}),
     "box outside": (422, "inside the photo", {"json": {"photo": text(PHOTO), "boxes": [[0] * 4]}}),
@@ -349,13 +424,18 @@ def references(node: Any) -> Iterator[str]:
 def test_the_description_is_whole(running: Service) -> None:
     schema = running.client.get("/openapi.json").json()
     assert set(schema["paths"]) == {
-        *("/search", "/products/{identifier}", "/products/{identifier}/similar"),
+        *("/search", "/search/batch", "/products/{identifier}", "/products/{identifier}/similar"),
         *("/healthz", "/readyz", "/metrics"),
     }
     for reference in references(schema):
         assert reference.removeprefix("#/components/schemas/") in schema["components"]["schemas"]
     content = schema["paths"]["/search"]["post"]["requestBody"]["content"]
     assert set(content) == {"application/json", "multipart/form-data"}
+
+
+def test_the_description_of_a_batch_gives_an_example_that_works(running: Service) -> None:
+    answers = running.client.post("/search/batch", json=BATCH_EXAMPLE).json()["answers"]
+    assert ["status" in answer for answer in answers] == [False, True, False]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -369,7 +449,8 @@ JSON = st.recursive(
     max_leaves=6,
 )
 BODIES = st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(("photo", "caption", "boxes", "filters", "k", "else"), JSON)
+    {},
+    optional=dict.fromkeys((*Query.model_fields, "else"), JSON),
 )
 TYPES = st.sampled_from(
     ["application/json", "multipart/form-data; boundary=x", "multipart/form-data", "", "a/b"]
@@ -398,6 +479,17 @@ def test_no_values_make_it_fail(running: Service, body: dict[str, Any]) -> None:
     headers = {"content-type": "application/json"}
     content = json.dumps(body).encode()
     refused_well(running.client.post("/search", content=content, headers=headers))
+
+
+@settings(max_examples=20)
+@given(queries=st.lists(BODIES | JSON, max_size=4))
+def test_no_batch_makes_it_fail(running: Service, queries: list[Any]) -> None:
+    content = json.dumps({"queries": queries}).encode()
+    headers = {"content-type": "application/json"}
+    response = running.client.post("/search/batch", content=content, headers=headers)
+    refused_well(response)
+    if response.status_code == 200:
+        assert len(response.json()["answers"]) == len(queries)
 
 
 @settings(max_examples=25)

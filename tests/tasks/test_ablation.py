@@ -21,6 +21,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     root = write_detected(tmp_path_factory.mktemp("ablation"))
     add_queries(root)
     run_stage(root, "features")
+    run_stage(root, "views")
     return Workspace(root)
 
 

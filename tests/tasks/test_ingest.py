@@ -147,7 +147,7 @@ def test_rows_of_someone_else_are_noticed(workspace: Workspace, params: Params) 
         gallery = database.gallery(receipt.collection)
         stranger = gallery.rows.hits[0]
         row = {"id": "stranger", "vector": gallery.rows.vectors[0].tolist(), **stranger.fields}
-        texts = {"label": "", "caption": "", "image": ""}
+        texts = dict.fromkeys(("label", "caption", "image", "digest", "source"), "")
         database.client.upsert(receipt.collection, [row | texts])
     with pytest.raises(UserError, match="has 13 rows, expected 12: something else writes to it"):
         ingest(workspace, params)

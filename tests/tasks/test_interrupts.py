@@ -33,8 +33,19 @@ def test_features_killed_between_shards(root: Path) -> None:
     assert _digest(root / "data/features") == resumed
 
 
+def test_views_killed_between_shards(root: Path) -> None:
+    run_stage(root, "features")
+    kill_when(root, "views", "data/checkpoints/views-*/tokens-00000.npy")
+    assert not (root / "data/views").exists()
+    run_stage(root, "views")
+    resumed = _digest(root / "data/views")
+    run_stage(root, "views")
+    assert _digest(root / "data/views") == resumed
+
+
 def test_pretraining_killed_between_checkpoints(root: Path) -> None:
     run_stage(root, "features")
+    run_stage(root, "views")
     run_stage(root, "pretrain")
     expected = load_file(root / "artifacts/capture/model.safetensors")
     metrics = (root / "metrics/pretraining.json").read_bytes()

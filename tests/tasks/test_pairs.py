@@ -50,7 +50,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory, settings: Pretrain) -> Pairs
         }
     )
     tokenizer: Tokenizer = train_tokenizer(TITLES, 100)
-    return Pairs(manifest, FeatureStore.open(folder), tokenizer, settings)
+    store = FeatureStore.open(folder)
+    return Pairs(manifest, store, store, tokenizer, settings)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(pairs: Pairs) -> None:

@@ -5,13 +5,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from bundles import write_bundle
+from bundles import png, scene, write_bundle
 from worlds import PROJECT, write_world
 
+from serving.catchup import Product, delete, put
 from serving.cli import main
 from serving.database import CHAMPION, PREVIOUS, Database
 from serving.errors import UserError
+from serving.gallery import Item
+from serving.imaging import open_photo
+from serving.journal import Journal
 from serving.recorder import Recorder, Recording
 from serving.search import ProductSearch
 from tasks.evaluate import evaluate
@@ -223,6 +228,102 @@ def test_what_a_killed_promotion_left_undone_is_completed(world: Workspace, para
     promote(world, with_limits(params, keep=0))
     assert not stale.exists()
     assert (world.bundles / receipt.bundle / "bundle.json").is_file()
+
+
+def fresh(number: int, name: str, caption: str = "red cream") -> Product:
+    photo = scene([number])
+    item = Item(name, f"product-{number}", caption, "", {"novel": "true"})
+    return Product(item, png(photo), photo)
+
+
+def change_live(world: Workspace, journal: Journal) -> None:
+    """A refresh adds `new` and changes `g1-0`; clients put `mine` and delete `g2-0`."""
+    with ProductSearch(world.bundles, str(world.milvus)) as search:
+        gallery, encoder = search.gallery, search.encoder
+        put(gallery, encoder, journal, "refresh", [fresh(50, "new"), fresh(51, "g1-0")])
+        put(gallery, encoder, journal, "service", [fresh(52, "mine")])
+        delete(gallery, journal, "service", ["g2-0", "never-there"])
+
+
+def served_labels(world: Workspace) -> dict[str, str]:
+    with Database(str(world.milvus)) as database:
+        return {hit.id: hit.label for hit in database.gallery().rows.hits}
+
+
+def test_a_promotion_loses_no_live_change(world: Workspace, params: Params) -> None:
+    promote(world, params)
+    journal = Journal(world.journal)
+    change_live(world, journal)
+    wanted = served_labels(world)
+    assert {"new", "mine"} <= set(wanted)
+    assert wanted["g1-0"] == "product-51"
+    assert "g2-0" not in wanted
+    new_bundle(world, seed=5)
+    candidate = measure(world, params)
+    decision = promote(world, with_limits(params, tolerance=1.0))
+    assert decision.promoted, decision.reason
+    assert aliases(world)[0] == candidate
+    assert served_labels(world) == wanted
+    with ProductSearch(world.bundles, str(world.milvus)) as search:
+        hit = search(scene([52]), "red cream", k=1).instances[0].hits[0]
+    assert hit.id == "mine"
+    assert hit.score > 0.5, "encoded with the candidate's bundle"
+
+
+def test_what_the_next_ingestion_has_seen_leaves_the_journal(
+    world: Workspace, params: Params
+) -> None:
+    promote(world, params)
+    journal = Journal(world.journal)
+    manifest = pd.read_parquet(world.manifest)
+    row = manifest.loc[manifest["id"] == "g1-0"].iloc[0]
+    file = (world.catalogue / row["image"]).read_bytes()
+    with ProductSearch(world.bundles, str(world.milvus)) as search:
+        item = Item("g1-0", "product-1", row["caption"], row["image"], {"novel": row["novel"]})
+        seen = Product(item, file, open_photo(file))
+        put(search.gallery, search.encoder, journal, "refresh", [seen, fresh(50, "new")])
+        put(search.gallery, search.encoder, journal, "service", [fresh(52, "mine")])
+    assert len(list(world.journal.glob("photos/*/*"))) == 3
+    new_bundle(world, seed=5)
+    measure(world, params)
+    assert promote(world, with_limits(params, tolerance=1.0)).promoted
+    assert [change.id for change in journal.changed()] == ["new", "mine"]
+    assert len(list(world.journal.glob("photos/*/*"))) == 2
+
+
+def test_a_promotion_that_was_killed_after_catching_up_is_completed(
+    world: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(world, params)
+    change_live(world, Journal(world.journal))
+    wanted = served_labels(world)
+    new_bundle(world, seed=5)
+    candidate = measure(world, params)
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "promote", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            promote(world, with_limits(params, tolerance=1.0))
+    assert served_labels(world) == wanted
+    decision = promote(world, with_limits(params, tolerance=1.0))
+    assert decision.promoted, decision.reason
+    assert aliases(world)[0] == candidate
+    assert served_labels(world) == wanted
+
+
+def test_a_live_product_that_the_candidate_cannot_hold_stops_the_promotion(
+    world: Workspace, params: Params
+) -> None:
+    promote(world, params)
+    before = aliases(world)
+    with ProductSearch(world.bundles, str(world.milvus)) as search:
+        journal = Journal(world.journal)
+        put(search.gallery, search.encoder, journal, "service", [fresh(52, "mine")])
+    manifest = pd.read_parquet(world.manifest)
+    manifest.assign(price="10").to_parquet(world.manifest)
+    measure(world, params)
+    with pytest.raises(UserError, match="cannot hold a product that was changed live: id mine: no"):
+        promote(world, params)
+    assert aliases(world) == before
 
 
 def test_the_command_ends_with_one_and_the_reason(

@@ -27,6 +27,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = root / "params.yaml"
     params.write_text(params.read_text().replace("dropout: 0.1", "dropout: 0.0", 1))
     run_stage(root, "features")
+    run_stage(root, "views")
     return root
 
 

@@ -1,0 +1,57 @@
+"""How the serving index answers today's queries, live changes included; no gate, no promotion.
+
+python -m tasks.champion
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from serving.atomic import write_json
+from serving.database import CHAMPION
+from serving.search import ProductSearch
+from tasks.ingest import milvus_uri
+from tasks.metrics import corrected
+from tasks.params import Params
+from tasks.progress import console
+from tasks.retrieval import read_queries, retrieve
+from tasks.stage import run_stage
+from tasks.workspace import Workspace
+
+
+def measure_champion(workspace: Workspace, params: Params) -> dict[str, Any]:
+    """Ask the serving index every labelled query; write `reports/champion.json`.
+
+    Raises:
+        UserError: nothing is promoted, its bundle is gone, or no query is labelled.
+    """
+    queries = read_queries(workspace, params)
+    with ProductSearch(workspace.bundles, milvus_uri(workspace, params.ingest), CHAMPION) as search:
+        rankings = retrieve(search, queries, params.evaluate.depth).merged(queries)
+        facts = {
+            "collection": search.gallery.name,
+            "bundle": search.encoder.bundle.version,
+            "rows": search.gallery.count(),
+        }
+    values = corrected(rankings, queries.labels, queries.gallery, params.evaluate.ks)
+    summaries = {
+        f"top{k}": values.summary(k, params.evaluate.resamples, params.seed)
+        for k in params.evaluate.ks
+    }
+    figures = facts | {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "queries": {"count": len(rankings), "split": queries.split},
+        "corrected": summaries,
+    }
+    write_json(workspace.champion_metrics, figures)
+    first = summaries[f"top{params.evaluate.ks[0]}"]
+    means = ", ".join(f"{name} {summary['mean']:.3f}" for name, summary in first.items())
+    console.print(f"  {facts['collection']}: {means} → {workspace.champion_metrics}")
+    return figures
+
+
+def _measure(workspace: Workspace, params: Params) -> None:
+    measure_champion(workspace, params)
+
+
+if __name__ == "__main__":
+    run_stage(_measure)
