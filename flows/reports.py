@@ -6,13 +6,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 
 from serving.bundle import SETTINGS
 from tasks.gate import Decision
 from tasks.refresh import Refreshed
+from tasks.replay import Replayed, told
 from tasks.validation_report import FIGURES
+from tasks.watch import Drift
 from tasks.workspace import Workspace
+
+_MOST_PICTURE = 1_000_000  # bytes; larger ones are for the report's folder
 
 
 def report_stage(stage: str, workspace: Workspace) -> None:
@@ -29,6 +38,7 @@ def report_stage(stage: str, workspace: Workspace) -> None:
             create_markdown_artifact(comparison(content), key="retrieval-comparison")
     if folder and folder.is_dir():
         create_link_artifact(folder.resolve().as_uri(), str(folder), key=f"{stage}-report")
+        report_pictures(stage, *(folder / name for name in _PICTURES.get(stage, ())))
 
 
 def report_decision(decision: Decision) -> None:
@@ -48,6 +58,44 @@ def report_decision(decision: Decision) -> None:
         key="gate",
         description=f"{decision.candidate}: **{decision.reason}**. Served before: {serving}.",
     )
+
+
+def report_replay(workspace: Workspace, figures: Replayed) -> None:
+    """Leave the figures of a replay, and a link to its page."""
+    table = [{"figure": name, "value": value} for name, value in _flat(figures.model_dump())]
+    create_table_artifact(table, key="replay-figures", description=told(figures))
+    page = (workspace.replay_report / "index.html").resolve()
+    create_link_artifact(page.as_uri(), key="replay-report", link_text="the largest changes")
+
+
+def report_drift(workspace: Workspace, drift: Drift) -> None:
+    """Leave every figure of a watch, its picture, and a link to its report."""
+    table = [
+        {
+            "holds": not figure.breached,
+            "figure": figure.name,
+            "then": round(figure.then, 4),
+            "now": round(figure.now, 4),
+            "distance": round(figure.distance, 4),
+            "limit": figure.limit,
+        }
+        for figure in drift.figures
+    ]
+    about = f"**{drift.told}**. {drift.queries} recorded queries."
+    create_table_artifact(table, key="drift", description=about)
+    report = workspace.watch_report
+    report_pictures("watch", report / "drift.png")
+    create_link_artifact(report.resolve().as_uri(), str(report), key="drift-report")
+
+
+def report_pictures(prefix: str, *pictures: Path) -> None:
+    """Leave those pictures that are there, each as an artifact `<prefix>-<its name>`."""
+    for picture in pictures:
+        if picture.is_file() and picture.stat().st_size <= _MOST_PICTURE:
+            kind = "png" if picture.suffix == ".png" else "jpeg"
+            content = base64.b64encode(picture.read_bytes()).decode()
+            key = f"{prefix}-{picture.stem}"
+            create_image_artifact(f"data:image/{kind};base64,{content}", key=key)
 
 
 def report_review(decision: Decision, workspace: Workspace, wait_s: int) -> None:
@@ -115,6 +163,13 @@ def _places(workspace: Workspace) -> dict[str, tuple[Path, Path | None]]:
         "ingest": (workspace.receipt, None),
         "evaluate": (workspace.retrieval_metrics, workspace.retrieval_report),
     }
+
+
+_PICTURES = {
+    "detect": ("predictions.png",),
+    "pretrain": ("losses.png",),
+    "evaluate": ("curves.png", "answers.jpg", "worst.jpg"),
+}
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,8 @@
 """A DVC stage as a Prefect task. DVC is the cache and decides whether the stage runs."""
 
 import threading
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from prefect import State, get_run_logger, task
@@ -41,7 +43,8 @@ def dvc_stage(stage: str, root: Path) -> State[None]:
         stage: its name in `dvc.yaml`.
         root: folder of `dvc.yaml`.
     """
-    log = get_run_logger().info
+    # Prefect adds the run; `PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER=json` prints all of it.
+    log = partial(get_run_logger().info, extra={"stage": stage, "version": version("unbundle")})
     try:
         params = load_params(root / "params.yaml").orchestrate
         ran = run_dvc(["repro", "--single-item", stage], root, params, log, _stop_event())

@@ -127,37 +127,40 @@ def list_duplicates(
 
 
 @app.command()
-def status(bundle: BundleFolder = BUNDLES, uri: Uri = None) -> None:
-    """Show what serves, what served before, and what else is there."""
-    from serving.bundle import bundle_folders
-    from serving.database import CHAMPION, PREVIOUS, Database, shown
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    bundle: BundleFolder = BUNDLES,
+    uri: Uri = None,
+) -> None:
+    """Show what serves, what served before, with figures, age and size."""
+    from serving.database import Database
+    from serving.history import History
 
     with Database(uri) as database:
-        table = Table("collection", "rows", "bundle", "made (UTC)", "alias", box=None)
-        for item in database.collections():
-            made = item.created[:19].replace("T", " ")
-            names = ", ".join(item.aliases)
-            table.add_row(item.name, f"{item.rows:,}", item.bundle, made, names)
-        console.print(f"Milvus {database.version} at {shown(database.uri)}")
-        for alias in (CHAMPION, PREVIOUS):
-            console.print(f"{alias}: {database.target(alias) or 'nothing'}")
-        if table.row_count:
-            console.print(table)
-    versions = ", ".join(folder.name for folder in bundle_folders(bundle))
-    console.print(f"bundles in {bundle}: {versions or 'none'}")
+        history = History.read(database, bundle)
+    if as_json:
+        typer.echo(json.dumps(history.to_dict(), ensure_ascii=False, indent=2))
+    else:
+        history.show(console)
 
 
 @app.command()
-def rollback(bundle: BundleFolder = BUNDLES, uri: Uri = None) -> None:
-    """Serve the previous index again."""
-    from serving.database import PREVIOUS, Database
+def rollback(
+    version: Annotated[
+        str | None,
+        typer.Argument(help="Of an index or its bundle, as `status` shows it. Else the previous."),
+    ] = None,
+    bundle: BundleFolder = BUNDLES,
+    uri: Uri = None,
+) -> None:
+    """Serve an earlier index again, with its bundle."""
+    from serving.database import Database
     from serving.search import bundle_of
 
     with Database(uri) as database:
-        if database.target(PREVIOUS) is not None:
-            # Going back to an index whose bundle is gone would stop every query.
-            bundle_of(database.gallery(PREVIOUS), bundle)
-        before, now = database.rollback()
+        # Going back to an index whose bundle is gone would stop every query.
+        bundle_of(database.gallery(database.way_back(version)), bundle)
+        before, now = database.rollback(version)
     console.print(f"products: {before} → {now}")
 
 

@@ -12,7 +12,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +69,12 @@ class Collection:
     created: str
     """ISO 8601, UTC."""
     aliases: tuple[str, ...]
+    dimension: int = 0
+    """Of its vectors."""
+    promoted: str = ""
+    """ISO 8601, UTC: when it last began to serve by a promotion; empty where it never did."""
+    evaluation: Mapping[str, float] = field(default_factory=dict)
+    """What the gate read when it let it pass, by metric."""
 
 
 def address(default: str = DEFAULT_URI) -> str:
@@ -218,7 +224,7 @@ class Database:
                     **(properties or {}),
                     "columns": dump_columns(columns),
                     "index": json.dumps(self.index(hnsw)),
-                    "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                    "created": _now(),
                 },
                 timeout=TIMEOUT,
             )
@@ -247,27 +253,70 @@ class Database:
         champion = self.target(CHAMPION)
         if champion == collection:
             return
+        self.client.alter_collection_properties(collection, {"promoted": _now()}, timeout=TIMEOUT)
         if champion is not None:
             self._point(PREVIOUS, champion)
         self._point(CHAMPION, collection)
 
-    def rollback(self) -> tuple[str, str]:
-        """Point `products` back at what `products_prev` names; twice is the same as once.
+    def way_back(self, version: str | None = None) -> str:
+        """The collection that a rollback would serve.
+
+        Args:
+            version: the beginning of a collection's name or of its bundle's version; None: what
+                `products_prev` names.
+
+        Raises:
+            UserError: nothing was promoted, no or more than one collection is meant, it serves
+                already or it never did.
+        """
+        champion, place = self.target(CHAMPION), shown(self.uri)
+        if champion is None:
+            raise UserError(f"{place}: nothing is promoted; run `unbundle promote`")
+        if version is None:
+            previous = self.target(PREVIOUS)
+            if previous is None or previous == champion:
+                raise UserError(
+                    f"{place}: no index before {champion} to go back to; `unbundle status` lists "
+                    "what can be named"
+                )
+            return previous
+        found = [
+            item
+            for item in self.collections()
+            if version and (item.name.startswith(version) or item.bundle.startswith(version))
+        ]
+        if len(found) != 1:
+            what = f"{len(found)} indexes" if found else "no index"
+            raise UserError(f"{version}: {what} of that name; `unbundle status` lists them")
+        if found[0].name == champion:
+            raise UserError(f"{champion}: serves already")
+        if not found[0].promoted:
+            raise UserError(
+                f"{found[0].name}: was never promoted, so no gate has judged it; run "
+                "`unbundle promote`"
+            )
+        return found[0].name
+
+    def rollback(self, version: str | None = None) -> tuple[str, str]:
+        """Serve a collection again; its way back is taken, so that twice is the same as once.
+
+        Args:
+            version: see `way_back`.
 
         Returns:
             The collection that served, and the one that serves now.
 
         Raises:
-            UserError: nothing was promoted, or there is no previous collection.
+            UserError: see `way_back`.
         """
-        champion, previous = self.target(CHAMPION), self.target(PREVIOUS)
-        if champion is None:
-            raise UserError(f"{shown(self.uri)}: nothing is promoted; run `unbundle promote`")
-        if previous is None or previous == champion:
-            raise UserError(f"{shown(self.uri)}: no index before {champion} to go back to")
-        self.client.load_collection(previous, timeout=TIMEOUT)
-        self._point(CHAMPION, previous)
-        return champion, previous
+        back = self.way_back(version)
+        champion = str(self.target(CHAMPION))
+        self.client.load_collection(back, timeout=TIMEOUT)
+        self._point(CHAMPION, back)
+        if version is not None:
+            # Else it would lead to an index that is younger than the one that was asked for.
+            self._point(PREVIOUS, back)
+        return champion, back
 
     def collect_garbage(self, keep: int) -> list[str]:
         """Drop our collections that no alias names, except the `keep` newest of them.
@@ -292,13 +341,18 @@ class Database:
         return tuple(self.client.list_aliases(collection, timeout=TIMEOUT)["aliases"])
 
     def _describe(self, name: str) -> Collection:
-        properties = self.client.describe_collection(name, timeout=TIMEOUT)["properties"]
+        about = self.client.describe_collection(name, timeout=TIMEOUT)
+        properties = about["properties"]
+        vector = next((entry for entry in about["fields"] if entry["name"] == VECTOR), None)
         return Collection(
             name,
             rows=int(self.client.get_collection_stats(name, timeout=TIMEOUT)["row_count"]),
             bundle=properties.get("bundle", ""),
             created=properties.get("created", ""),
             aliases=self._aliases(name),
+            dimension=int(vector["params"]["dim"]) if vector else 0,
+            promoted=properties.get("promoted", ""),
+            evaluation=json.loads(properties.get("evaluation", "{}")),
         )
 
     def _schema(self, dimension: int, columns: Sequence[Column]) -> Any:
@@ -306,10 +360,10 @@ class Database:
         schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=ID_LENGTH)
         schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=dimension)
-        for field in FIXED_FIELDS[1:]:
-            schema.add_field(field, DataType.VARCHAR, max_length=TEXT_BYTES)
-        for field in TRACES:
-            schema.add_field(field, DataType.VARCHAR, max_length=TRACE_LENGTH)
+        for name in FIXED_FIELDS[1:]:
+            schema.add_field(name, DataType.VARCHAR, max_length=TEXT_BYTES)
+        for name in TRACES:
+            schema.add_field(name, DataType.VARCHAR, max_length=TRACE_LENGTH)
         for column in columns:
             if column.numeric:
                 schema.add_field(column.field, DataType.DOUBLE)
@@ -323,6 +377,10 @@ class Database:
         build = {"M": hnsw.m, "efConstruction": hnsw.ef_construction} if kind == "HNSW" else {}
         params.add_index(VECTOR, index_type=kind, metric_type=METRIC, params=build)
         return params
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _connect(uri: str, token: str | None) -> MilvusClient:

@@ -4,7 +4,9 @@ Detector, backbone and CAPTURE are run over all instances of a query (or all pho
 batch) at once; the title is tokenised once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,8 @@ from serving.errors import UserError
 from serving.imaging import Photo
 from serving.limits import MOST_BOXES
 from serving.sight import Proposals, Sight, Visual, session
+
+_UNKNOWN = "[UNK]"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,33 @@ class Word:
 
     text: str
     belongs: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a query became on its way to an answer.
+
+    Attributes:
+        encoded: its instances.
+        unknown: share of the title's pieces that the tokenizer does not know.
+    """
+
+    encoded: Encoded
+    unknown: float
+
+
+_traces: ContextVar[list[Trace] | None] = ContextVar("traces", default=None)
+
+
+@contextmanager
+def traced() -> Iterator[list[Trace]]:
+    """Yield a list that takes a trace of every query encoded in the block, in this thread."""
+    traces: list[Trace] = []
+    token = _traces.set(traces)
+    try:
+        yield traces
+    finally:
+        _traces.reset(token)
 
 
 @dataclass(frozen=True)
@@ -126,7 +157,22 @@ class Encoder:
         weights = settings.weights[modality(has_photo, bool(caption.strip()))]
         vectors = query_vectors(heads.vectors, settings.parts, weights)
         words = self._words(caption, heads.alignment) if has_photo else ()
-        return Encoded(found.boxes, found.scores, heads.vectors, words, vectors)
+        encoded = Encoded(found.boxes, found.scores, heads.vectors, words, vectors)
+        if (traces := _traces.get()) is not None:
+            traces.append(Trace(encoded, self.unknown(caption)))
+        return encoded
+
+    def unknown(self, caption: str) -> float:
+        """Share of a title's pieces that the tokenizer does not know, 0 without a title."""
+        if not caption.strip():
+            return 0.0
+        encoding = self._tokenizer.encode(caption.strip())
+        pieces = [
+            token
+            for token, word in zip(encoding.tokens, encoding.word_ids, strict=True)
+            if word is not None
+        ]
+        return round(pieces.count(_UNKNOWN) / len(pieces), 4) if pieces else 0.0
 
     def _words(self, caption: str, alignment: NDArray[np.float32]) -> tuple[Word, ...]:
         encoding = self._tokenizer.encode(caption.strip())

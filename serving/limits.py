@@ -8,6 +8,12 @@ MOST_BOXES = 64
 USUAL_K = 10
 """Products of an answer where the caller does not say."""
 
+RECORD_BYTES = 1_000_000_000
+"""Of recorded queries; the oldest go first."""
+
+RECORD_DAYS = 30.0
+"""That a recorded query is kept."""
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from serving.errors import UserError
-from serving.limits import MOST_BOXES, Limits
+from serving.limits import MOST_BOXES, RECORD_BYTES, RECORD_DAYS, Limits
 
 IMAGES = Path("data/catalogue")
 SAMPLES = Path("data/samples")
@@ -95,6 +95,26 @@ def serve(
             envvar="UNBUNDLE_POLL", min=0.1, help="Seconds between two looks at the alias."
         ),
     ] = Limits.poll,
+    record: Annotated[
+        Path | None,
+        typer.Option(envvar="UNBUNDLE_RECORD", help="A folder that queries are recorded in."),
+    ] = None,
+    record_content: Annotated[
+        bool,
+        typer.Option(
+            "--record-content",
+            envvar="UNBUNDLE_RECORD_CONTENT",
+            help="Keep photos and titles, too.",
+        ),
+    ] = False,
+    record_bytes: Annotated[
+        int,
+        typer.Option(envvar="UNBUNDLE_RECORD_BYTES", min=1, help="Of all records; oldest go."),
+    ] = RECORD_BYTES,
+    record_days: Annotated[
+        float,
+        typer.Option(envvar="UNBUNDLE_RECORD_DAYS", min=0, help="That a record is kept."),
+    ] = RECORD_DAYS,
 ) -> None:
     """Answer queries over HTTP, and follow every promotion without a restart."""
     limits = Limits(
@@ -111,8 +131,9 @@ def serve(
         retry_after=retry_after,
         poll=poll,
     )
+    recording = None if record is None else (record, record_content, record_bytes, record_days)
     folders = (_folder("--images", images, IMAGES), _folder("--samples", samples, SAMPLES))
-    _run(listen(host, port), bundle, uri, threads, limits, journal, *folders)
+    _run(listen(host, port), bundle, uri, threads, limits, journal, recording, *folders)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -150,6 +171,7 @@ def _run(
     threads: int,
     limits: Limits,
     journal: Path,
+    recording: tuple[Path, bool, int, float] | None,
     images: Path | None,
     samples: Path | None,
 ) -> None:
@@ -157,13 +179,15 @@ def _run(
 
     from serving.journal import Journal
     from serving.live import Live
+    from serving.recorder import Recorder, Recording
     from serving.service import create_app
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     share = threads or max(1, (os.cpu_count() or 1) // limits.workers)
     live = Live(bundle, uri, threads=share, poll=limits.poll)
+    recorder = Recorder(Recording(*recording)) if recording else None
     config = uvicorn.Config(
-        create_app(live, limits, Journal(journal), images, samples),
+        create_app(live, limits, Journal(journal), recorder, images, samples),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -21,6 +21,7 @@ from serving.live import Live
 from serving.openapi import BATCH_BODY, SEARCH_BODY, described, problems
 from serving.pages import add_page, add_pictures
 from serving.problems import Kind, Problem, ProblemError, refused, tell_problems
+from serving.recorder import Recorder
 from serving.requests import Query, read_batch, read_query
 from serving.search import Answer, Question
 from serving.telemetry import MEDIA_TYPE as METRICS
@@ -66,6 +67,7 @@ def create_app(
     live: Live,
     limits: Limits,
     journal: Journal = _JOURNAL,
+    recorder: Recorder | None = None,
     images: Folder | None = None,
     samples: Folder | None = None,
 ) -> FastAPI:
@@ -75,6 +77,7 @@ def create_app(
         live: the champion.
         limits: of requests.
         journal: where changes of products are recorded.
+        recorder: keeps the queries of `/search`; None keeps nothing.
         images: the catalogue's folder, for pictures.
         samples: a folder of photos to try, see `serving.pages.read_samples`.
     """
@@ -101,7 +104,7 @@ def create_app(
     )
     app.add_middleware(Measured, telemetry=telemetry)
     tell_problems(app, limits.retry_after)
-    _add_queries(app, desk, telemetry, limits)
+    _add_queries(app, desk, telemetry, limits, recorder)
     add_changes(app, desk, live, limits, journal)
     add_pictures(app, live, Desk(live, painters, limits), limits, images, samples)
     _add_health(app, live, telemetry, limits)
@@ -110,7 +113,9 @@ def create_app(
     return app
 
 
-def _add_queries(app: FastAPI, desk: Desk, telemetry: Telemetry, limits: Limits) -> None:
+def _add_queries(
+    app: FastAPI, desk: Desk, telemetry: Telemetry, limits: Limits, recorder: Recorder | None
+) -> None:
     wanted = Annotated[int, Parameter(ge=1, le=limits.k, description="Products.")]
     usual = min(USUAL_K, limits.k)
 
@@ -120,7 +125,7 @@ def _add_queries(app: FastAPI, desk: Desk, telemetry: Telemetry, limits: Limits)
 
         async def read(request: Request) -> Callable[[], Answer]:
             query = await read_query(request, limits)
-            return lambda: _search(desk.live, query(), limits)
+            return lambda: _recorded(recorder, query(), lambda one: _search(desk.live, one, limits))
 
         answer = await desk.answer(request, read)
         telemetry.answer(answer)
@@ -177,6 +182,15 @@ def _add_health(app: FastAPI, live: Live, telemetry: Telemetry, limits: Limits) 
     async def metrics() -> Response:
         """Figures in Prometheus' text format."""
         return Response(telemetry.text(), media_type=METRICS)
+
+
+def _recorded(recorder: Recorder | None, query: Query, answer: Callable[[Query], Answer]) -> Answer:
+    if recorder is None:
+        return answer(query)
+    # What leaves hits out cannot be compared with what another index answers.
+    filtered = bool(query.filters) or bool(query.offset) or query.min_score is not None
+    given = query.boxes is not None
+    return recorder.answering(query.photo, query.caption, given, filtered, lambda: answer(query))
 
 
 def _search(live: Live, query: Query, limits: Limits) -> Answer:

@@ -22,8 +22,9 @@ from serving.boxes import Boxes
 from serving.errors import UserError
 from serving.imaging import Photo, letterbox, open_photo
 from serving.proposals import select_proposals
+from tasks.curves import write_curves
 from tasks.cutouts import Cutout, Method, cut_out, shrink
-from tasks.detection_metrics import Scene, summarise
+from tasks.detection_metrics import RECALLS, Scene, precision_at_recalls, summarise
 from tasks.detection_pictures import Picture, write_pictures
 from tasks.manifest import read_manifest
 from tasks.material import Material
@@ -43,6 +44,14 @@ of the product, or product and hand: pasted it is a thing with a known box all t
 own photo its box would teach the wrong extent."""
 
 COLUMNS = ("x0", "y0", "x1", "y1", "score")
+
+PRECISION_RECALL = "precision_recall.csv"
+"""Of all labelled photos, in the report; without rows where none has a true box."""
+
+_CURVES = (0.5, 0.75)  # IoU
+
+Scenes = dict[str, tuple[list[Scene], list[Scene]]]
+"""By split: labelled photos with boxes down to low scores, and with those that serving uses."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +88,15 @@ def detect(workspace: Workspace, params: Params) -> None:
     detector = train_detector(material, settings, params.seed, checkpoints)
     with atomic_folder(workspace.detector) as folder:
         detector.save_pretrained(folder)
-    table, figures, pictures = _propose(workspace.catalogue, manifest, detector, settings)
+    table, scenes, pictures = _propose(workspace.catalogue, manifest, detector, settings)
+    figures = {split: summarise(*pair) for split, pair in scenes.items()}
     with atomic_file(workspace.proposals) as path:
         pq.write_table(table, path)
     write_json(workspace.detection_metrics, {"cutouts": counts, **figures})
     with atomic_folder(workspace.detection_report) as folder:
         write_pictures(folder, "pseudo-bundles", _show(material, settings, params.seed))
         write_pictures(folder, "predictions", pictures)
+        write_curves(folder / PRECISION_RECALL, _precision_recall(scenes))
     _report(workspace, table, figures)
 
 
@@ -172,12 +183,12 @@ def sightings(
 
 def _propose(
     catalogue: Path, manifest: pd.DataFrame, detector: "Detector", settings: Detect
-) -> tuple[pa.Table, dict[str, Any], list[Picture]]:
-    """Proposals of all photos as a table, figures by split, and pictures of queries."""
+) -> tuple[pa.Table, Scenes, list[Picture]]:
+    """Proposals of all photos as a table, what the labelled ones show, and pictures of queries."""
     images, ids = manifest["image"].tolist(), manifest["id"].tolist()
     names: list[str] = []
     rows: list[Boxes] = []
-    scenes: dict[str, tuple[list[Scene], list[Scene]]] = {"dev": ([], []), "test": ([], [])}
+    scenes: Scenes = {"dev": ([], []), "test": ([], [])}
     shown = _shown_rows(manifest, settings.pictures)
     pictures = []
     seen = sightings(catalogue, images, detector, settings)
@@ -196,7 +207,20 @@ def _propose(
             caption = f"{ids[sighting.row]}: {len(boxes)} found, {len(truth_boxes) or '?'} true"
             pictures.append(Picture(sighting.photo, boxes, scores.tolist(), truth_boxes, caption))
     table = _table(names, np.concatenate(rows))
-    return table, {split: summarise(*pair) for split, pair in scenes.items()}, pictures
+    return table, scenes, pictures
+
+
+def _precision_recall(scenes: Scenes) -> dict[str, list[float]]:
+    """Columns of the curves of all labelled photos; without rows where no photo has a true box."""
+    ranked = [scene for pair in scenes.values() for scene in pair[0]]
+    boxed = any(len(scene.truth) for scene in ranked)
+    return {
+        "recall": RECALLS.tolist() if boxed else [],
+        **{
+            f"AP{round(100 * iou)}": precision_at_recalls(ranked, iou).tolist() if boxed else []
+            for iou in _CURVES
+        },
+    }
 
 
 def _select(

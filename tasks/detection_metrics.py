@@ -53,6 +53,15 @@ def average_precision(scenes: Sequence[Scene], iou: float) -> float:
     Raises:
         ValueError: no photo has a true box.
     """
+    return float(precision_at_recalls(scenes, iou).mean())
+
+
+def precision_at_recalls(scenes: Sequence[Scene], iou: float) -> NDArray[np.float64]:
+    """The interpolated precision `[101]` at `RECALLS`, over all photos.
+
+    Raises:
+        ValueError: no photo has a true box.
+    """
     truths = sum(len(scene.truth) for scene in scenes)
     if not truths:
         raise ValueError("average precision needs at least one true box")
@@ -63,7 +72,7 @@ def average_precision(scenes: Sequence[Scene], iou: float) -> float:
     precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
     # The best precision at this recall or beyond; 0 for recalls never reached.
     envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-    return float(envelope[np.searchsorted(recall, RECALLS)].mean())
+    return np.asarray(envelope[np.searchsorted(recall, RECALLS)], np.float64)
 
 
 def recall(scenes: Sequence[Scene], iou: float) -> float:

@@ -11,8 +11,9 @@ format to `rankings/`. Rankings of any system are scored on Product1M's annotati
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -21,16 +22,17 @@ from serving.atomic import write_json
 from serving.bundle import SETTINGS
 from serving.errors import UserError
 from serving.search import ProductSearch
+from tasks.curves import Curves
 from tasks.ingest import Receipt, milvus_uri
 from tasks.inspection import inspect
-from tasks.metrics import Corrected
+from tasks.metrics import Corrected, coverage_by_depth
 from tasks.params import Params, load_params
 from tasks.progress import console
 from tasks.published import Protocol, Split, score_file
 from tasks.rankings import write_rankings
-from tasks.retrieval import read_queries, retrieve
-from tasks.retrieval_report import write_report
-from tasks.scores import Scores, figures, score
+from tasks.retrieval import Queries, read_queries, retrieve
+from tasks.retrieval_report import COVERAGE, RELIABILITY, write_report
+from tasks.scores import Rankings, Scores, figures, score
 from tasks.stage import run_stage
 from tasks.workspace import Workspace
 
@@ -58,8 +60,14 @@ def evaluate(workspace: Workspace, params: Params) -> None:
         "rows": {"collection": count, "gallery": len(queries.gallery)},
     }
     write_rankings(workspace.rankings, rankings.items())
-    write_report(workspace, queries, found, rows, inspection.misses, scores, params.evaluate)
     values = facts | figures(scores, queries, inspection, bundle.known, params)
+    systems = {"CAPTURE": rankings, **inspection.baselines}
+    curves = {
+        COVERAGE: _coverage(systems, queries, params.evaluate.depth),
+        RELIABILITY: _reliability(values["known"]),
+    }
+    misses = inspection.misses
+    write_report(workspace, queries, found, rows, misses, scores, curves, params.evaluate)
     write_json(workspace.retrieval_metrics, values)
     _print_table(scores, f"{len(rankings)} queries of split {queries.split}", params)
     if values["known"]:
@@ -72,6 +80,22 @@ def evaluate(workspace: Workspace, params: Params) -> None:
     console.print(
         f"  figures → {workspace.retrieval_metrics}, pictures → {workspace.retrieval_report}"
     )
+
+
+def _coverage(systems: Mapping[str, Rankings], queries: Queries, depth: int) -> Curves:
+    """Instance coverage of each system at every K; DVC's plots name no field with a space."""
+    columns: dict[str, Sequence[float]] = {"k": range(1, depth + 1)}
+    for name, ranked in systems.items():
+        curve = coverage_by_depth(ranked, queries.labels, queries.gallery, depth)
+        columns[name.replace(" ", "_")] = curve.tolist()
+    return Curves("instance coverage by depth", columns)
+
+
+def _reliability(known: Mapping[str, Any] | None) -> Curves:
+    """How often a product is in the catalogue, by the probability that was told."""
+    bins = known["reliability"] if known else []
+    columns = {name: [row[name] for row in bins] for name in ("probability", "known")}
+    return Curves("is it in the catalogue", columns, diagonal=True)
 
 
 def _fitted_split(bundle: Path) -> str | None:

@@ -45,6 +45,8 @@ class Candidate(Evidence):
         index_recall: share of exact search's first hits that the index finds.
         rows: what the collection holds.
         gallery: what it should hold.
+        replayed: recorded queries that it was asked, 0 where there are none.
+        changed: share of them whose first product changes.
     """
 
     slices: Mapping[str, NDArray[np.bool_]]
@@ -54,6 +56,8 @@ class Candidate(Evidence):
     gallery: int
     int8_cosines: Mapping[str, float] = field(default_factory=dict)
     int8_gain: float | None = None
+    replayed: int = 0
+    changed: float = 0.0
 
 
 class Rule(BaseModel):
@@ -136,6 +140,8 @@ def _rules(candidate: Candidate, champion: Evidence | None, params: Params) -> I
         if members.sum() >= limits.min_slice:
             yield _slice_not_worse(name, members, losses, limits.slice_tolerance)
     yield _latency(candidate, champion, limits.max_latency_ratio)
+    if limits.max_changed is not None and candidate.replayed >= limits.min_replayed:
+        yield _changed(candidate, limits.max_changed)
 
 
 def _rows(candidate: Candidate) -> Rule:
@@ -206,4 +212,17 @@ def _latency(candidate: Evidence, champion: Evidence, limit: float) -> Rule:
             "ratio": ratio,
             "limit": limit,
         },
+    )
+
+
+def _changed(candidate: Candidate, limit: float) -> Rule:
+    passed = candidate.changed <= limit
+    return Rule(
+        name="answers that clients had",
+        passed=passed,
+        line=(
+            f"the first product changes for {candidate.changed:.1%} of {candidate.replayed} "
+            f"recorded queries, {'within' if passed else 'beyond'} {limit:.1%}"
+        ),
+        figures={"changed": candidate.changed, "replayed": candidate.replayed, "limit": limit},
     )

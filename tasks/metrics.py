@@ -98,6 +98,23 @@ def instance_coverage(
     return sum(label in found for label in labels) / len(labels)
 
 
+def coverage_by_depth(
+    rankings: Mapping[str, Sequence[str]],
+    queries: Mapping[str, Sequence[str]],
+    gallery: Mapping[str, str],
+    depth: int,
+) -> Values:
+    """Mean instance coverage `[depth]` at every K up to `depth`; arguments as of `corrected`."""
+    found = np.zeros(depth)
+    for query, labels in queries.items():
+        missing = set(labels)
+        for place, item in enumerate(rankings.get(query, ())[:depth]):
+            if (label := gallery.get(item)) in missing:
+                missing.discard(label)
+                found[place] += 1 / len(set(labels))
+    return np.asarray(np.cumsum(found) / len(queries), np.float64)
+
+
 def corrected(
     rankings: Mapping[str, Sequence[str]],
     queries: Mapping[str, Sequence[str]],

@@ -228,6 +228,28 @@ class Promote(Section):
     min_index_recall: float = Field(ge=0, le=1)
     max_latency_ratio: float = Field(gt=0)
     keep: int = Field(ge=0)
+    max_changed: float | None = Field(ge=0, le=1)
+    min_replayed: int = Field(ge=1)
+
+
+class Replay(Section):
+    """How recorded queries are replayed."""
+
+    records: Path
+    queries: int = Field(ge=1)
+    depth: int = Field(ge=1)
+    match_iou: float = Field(gt=0, le=1)
+    pictures: int = Field(ge=0)
+
+
+class Watch(Section):
+    """When served queries or the catalogue differ from those that the champion was judged on."""
+
+    queries: int = Field(ge=1)
+    min_queries: int = Field(ge=1)
+    profile: int = Field(ge=1)
+    max_shift: float = Field(gt=0, le=1)
+    max_share: float = Field(gt=0, le=1)
 
 
 class Features(Section):
@@ -414,6 +436,8 @@ class Params(Section):
     evaluate: Evaluate
     refresh: Refresh
     promote: Promote
+    replay: Replay
+    watch: Watch
     orchestrate: Orchestrate
 
 

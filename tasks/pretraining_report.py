@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.atomic import atomic_file, atomic_folder
+from tasks.curves import write_curves
 
 _COLUMNS = 3
 
@@ -12,11 +13,8 @@ _COLUMNS = 3
 def write_report(folder: Path, history: dict[str, list[float]]) -> None:
     """Write `losses.csv` (step, one column a loss) and `losses.png` into `folder`."""
     with atomic_folder(folder) as temporary:
-        names = list(history)
-        rows = [",".join(["step", *names])]
-        for step, values in enumerate(zip(*history.values(), strict=True), start=1):
-            rows.append(",".join([str(step), *(f"{value:.6f}" for value in values)]))
-        (temporary / "losses.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        steps = range(1, len(next(iter(history.values()))) + 1)
+        write_curves(temporary / "losses.csv", {"step": steps, **history})
         _picture(temporary / "losses.png", history)
 
 

@@ -11,6 +11,7 @@ decision and the bundle are written before the alias moves, and clean-up comes l
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,9 +33,11 @@ from tasks.live import catch_up_with_journal
 from tasks.metrics import corrected
 from tasks.params import Evaluate, Params, load_params
 from tasks.progress import console
+from tasks.replay import recent_records, replay
 from tasks.retrieval import Queries, median_latencies, read_queries, retrieve
 from tasks.retrieval_report import QUERY_TABLE, SLICE
 from tasks.stage import run_stage
+from tasks.watch import keep_profile
 from tasks.workspace import Workspace
 
 
@@ -209,7 +212,9 @@ def _decide(
         )
         evidence = None
         if champion is not None:
+            candidate = _replayed(candidate, workspace, searches[0], params)
             evidence = _champion(searches[1], queries, latencies[1], params)
+        keep_profile(searches[0], workspace, queries, params.watch)
         return decide(candidate, evidence, params)
     finally:
         for search in searches:
@@ -277,6 +282,15 @@ def _candidate(
         rows=search.gallery.count(),
         gallery=_expected_rows(workspace, search.gallery, queries),
     )
+
+
+def _replayed(
+    candidate: Candidate, workspace: Workspace, search: ProductSearch, params: Params
+) -> Candidate:
+    if params.promote.max_changed is None:
+        return candidate
+    figures, _ = replay(search, recent_records(workspace, params.replay), params.replay)
+    return replace(candidate, replayed=figures.replayed, changed=figures.changed)
 
 
 def _expected_rows(workspace: Workspace, gallery: Gallery, queries: Queries) -> int:

@@ -13,6 +13,7 @@ from serving.atomic import atomic_file, atomic_folder
 from serving.boxes import Boxes
 from serving.gallery import Rows
 from serving.imaging import open_photo
+from tasks.curves import Curves, draw_curves, write_curves
 from tasks.misses import Miss
 from tasks.params import Evaluate
 from tasks.retrieval import Queries, Retrieved
@@ -23,6 +24,12 @@ QUERY_TABLE = "queries.parquet"
 """A row a query: id, labels, `mAP@K` and `coverage@K` of every K, `slice: …` membership."""
 
 SLICE = "slice: "
+
+COVERAGE = "coverage.csv"
+"""Instance coverage of CAPTURE and of the baselines at every K."""
+
+RELIABILITY = "reliability.csv"
+"""Share of products in the catalogue by the probability that was told; empty without one."""
 
 _SIDE = 264  # pixels of a query's photo
 _THUMBNAIL = 61
@@ -55,11 +62,13 @@ def write_report(
     rows: Rows,
     misses: Sequence[Miss],
     scores: Scores,
+    curves: Mapping[str, Curves],
     params: Evaluate,
 ) -> None:
     """Fill `reports/retrieval/`: `queries.parquet`, `misses.csv`, `timing.json`, two sheets.
 
     `answers.jpg` shows queries from the whole split, `worst.jpg` those of lowest coverage and AP.
+    The curves are there as CSV for DVC's plots, and as `curves.png` for people.
     """
     worst_first = np.lexsort(
         (scores.corrected.average_precision[params.ks[0]], scores.corrected.coverage[params.ks[0]])
@@ -71,6 +80,9 @@ def write_report(
         query_table(queries, scores).to_parquet(folder / QUERY_TABLE, index=False)
         table = pd.DataFrame([asdict(miss) for miss in misses], columns=["query", "label", "cause"])
         table.to_csv(folder / "misses.csv", index=False)
+        for name, panel in curves.items():
+            write_curves(folder / name, panel.columns)
+        draw_curves(folder / "curves.png", list(curves.values()))
         (folder / "timing.json").write_text(json.dumps(_timing(found.milliseconds), indent=2))
         for name, places in (("answers.jpg", spread), ("worst.jpg", worst_first[:count])):
             cards = [_card(int(place), queries, found, images) for place in places]

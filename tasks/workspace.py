@@ -131,6 +131,21 @@ class Workspace:
         return self.root / "rankings/retrieval_id_list.txt"
 
     @property
+    def plots(self) -> Path:
+        """HTML, not an output: DVC's plots as pictures."""
+        return self.root / "reports/plots.html"
+
+    @property
+    def replay_report(self) -> Path:
+        """Folder, not an output: what a candidate would have answered to recorded queries."""
+        return self.root / "reports/replay"
+
+    @property
+    def watch_report(self) -> Path:
+        """Folder, not an output: drift since the champion was judged."""
+        return self.root / "reports/watch"
+
+    @property
     def promotion(self) -> Path:
         """JSON: the gate's last decision."""
         return self.root / "artifacts/promotion.json"

@@ -1,7 +1,10 @@
 """A served world: a gallery of six products in Milvus Lite, promoted, and its bundle."""
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +22,7 @@ from serving.database import Database
 from serving.journal import Journal
 from serving.limits import Limits
 from serving.live import Live
+from serving.recorder import Recorder
 from serving.serve import listen
 from serving.service import create_app
 from tasks.ingest import Receipt, ingest
@@ -63,13 +67,14 @@ def service(
     uri: Path,
     limits: Limits,
     journal: Journal | None = None,
+    recorder: Recorder | None = None,
     images: Path | None = None,
     samples: Path | None = None,
 ) -> Iterator[Service]:
     """Serve on a free port of the loopback; stop gracefully at the end of the block."""
     live = Live(bundles, str(uri), threads=1, poll=limits.poll)
     journal = journal or Journal(uri.parent / "journal")
-    app = create_app(live, limits, journal, images, samples)
+    app = create_app(live, limits, journal, recorder, images, samples)
     config = uvicorn.Config(app, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     # It listens already: a client that comes before the service has started waits.
@@ -84,6 +89,27 @@ def service(
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def serving(world: Workspace, *arguments: str, **environment: str) -> Iterator[tuple[str, int]]:
+    """`unbundle serve` in a process of its own, stopped by SIGTERM: its address and process id."""
+    program = "import sys; from serving.cli import main; main(['serve', *sys.argv[1:]])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=world.root,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        line = process.stdout.readline()
+        try:
+            yield line.removeprefix("unbundle listens on ").strip(), process.pid
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
 
 
 def close(found: Any, wanted: Any) -> None:

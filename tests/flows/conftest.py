@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from clones import clone
+from clones import clone, git
 
 import flows  # noqa: F401  (turns Prefect's usage tracking off before Prefect is imported)
 
@@ -106,3 +106,14 @@ def promoted(root: Path, prefect_server: None) -> Any:
     from flows.retrain import retrain
 
     return retrain(root, return_state=True)
+
+
+@pytest.fixture(scope="session")
+def walked(root: Path, promoted: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the clone as the flow left it, committed with its `dvc.lock`."""
+    assert promoted.name == "Promoted", promoted.message
+    folder = tmp_path_factory.mktemp("walked")
+    shutil.copytree(root, folder, dirs_exist_ok=True)
+    git(folder, "add", "dvc.lock")
+    git(folder, "commit", "--quiet", "--message", "walked")
+    return folder

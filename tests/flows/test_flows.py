@@ -1,9 +1,11 @@
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,7 @@ def test_a_stage_leaves_its_figures_and_its_report(project: Project, left: Any) 
 import json, pathlib
 for name in ('metrics', 'reports/detection'): pathlib.Path(name).mkdir(parents=True)
 json.dump({'AP': {'50': 0.75}, 'queries': 8}, open('metrics/detection.json', 'w'))
+open('reports/detection/predictions.png', 'wb').write(b'png')
 open('detect.out', 'w').write('1')
 """
     root = project({"detect": script})
@@ -78,6 +81,25 @@ open('detect.out', 'w').write('1')
         {"figure": "queries", "value": 8},
     ]
     assert (root / "reports/detection").as_uri() in artifacts["detect-report"]
+    assert artifacts["detect-predictions"].startswith("data:image/png;base64,")
+
+
+def test_a_log_line_names_run_stage_and_version(project: Project) -> None:
+    from flows.validate import validate
+
+    lines: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = lines.append  # type: ignore[method-assign]
+    logger = logging.getLogger("prefect.task_runs")
+    logger.addHandler(handler)
+    try:
+        validate(project(counted("catalogue", "validate")), return_state=True)
+    finally:
+        logger.removeHandler(handler)
+    spoken = [line for line in lines if hasattr(line, "stage")]
+    assert {line.stage for line in spoken} == {"catalogue", "validate"}  # type: ignore[attr-defined]
+    assert {line.version for line in spoken} == {version("unbundle")}  # type: ignore[attr-defined]
+    assert all(line.flow_run_id for line in spoken)  # type: ignore[attr-defined]
 
 
 def test_a_failing_stage_ends_the_flow_with_its_last_words(project: Project) -> None:

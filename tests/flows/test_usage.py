@@ -18,8 +18,9 @@ from tasks.workspace import Workspace
 pytestmark = pytest.mark.road
 
 REPOSITORY = Path(__file__).parents[2]
-# What pages of the serving side tell to run, tests/serving/test_clients.py runs.
-ELSEWHERE = ("clients.md", "serving.md")
+# Commands that speak of a running service, of a second clone or of a Prefect server are run beside
+# those: in tests/serving, and by section of operations.md.
+ELSEWHERE = ("clients.md", "operations.md", "serving.md")
 PAGES = [
     REPOSITORY / "README.md",
     *(page for page in sorted((REPOSITORY / "docs").glob("*.md")) if page.name not in ELSEWHERE),

@@ -54,6 +54,35 @@ def test_rollback_goes_back_once(database: Database) -> None:
     assert database.rollback() == (NEW, OLD)
 
 
+def test_rollback_reaches_whatever_served(database: Database) -> None:
+    for name in (OLD, NEW, NEWER):
+        database.promote(name)
+    assert database.rollback("products_0") == (NEWER, OLD)
+    assert (served(database), database.target(PREVIOUS)) == (OLD, OLD)
+    with pytest.raises(UserError, match=f"no index before {OLD}"):
+        database.rollback()  # forward would not be back
+    assert database.rollback(f"of {NEWER}") == (OLD, NEWER)
+    assert served(database) == NEWER
+
+
+@pytest.mark.parametrize(
+    ("version", "line"),
+    [
+        ("products_", "products_: 3 indexes of that name; `unbundle status` lists them"),
+        ("", ": no index of that name"),
+        ("products_9", "products_9: no index of that name"),
+        (NEW, f"{NEW}: serves already"),
+        (NEWER, f"{NEWER}: was never promoted, so no gate has judged it"),
+    ],
+)
+def test_rollback_names_what_it_cannot_serve(database: Database, version: str, line: str) -> None:
+    database.promote(OLD)
+    database.promote(NEW)
+    with pytest.raises(UserError, match=f"^{line}"):
+        database.rollback(version)
+    assert served(database) == NEW
+
+
 def test_rollback_without_a_promotion_is_refused(database: Database) -> None:
     with pytest.raises(UserError, match="nothing is promoted"):
         database.rollback()

@@ -4,13 +4,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
-from served import Upload, service
+from served import Upload, service, serving
 
 from serving.cli import main
 from serving.limits import Limits
@@ -18,27 +17,6 @@ from serving.serve import listen
 from tasks.workspace import Workspace
 
 DOCS = (Path(__file__).parents[2] / "docs/serving.md").read_text(encoding="utf-8")
-
-
-@contextmanager
-def serving(world: Workspace, *arguments: str, **environment: str) -> Iterator[tuple[str, int]]:
-    """`unbundle serve` in a process of its own, stopped by SIGTERM: its address and process id."""
-    program = "import sys; from serving.cli import main; main(['serve', *sys.argv[1:]])"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "--port", "0", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=world.root,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-    )
-    assert process.stdout is not None
-    with process.stdout:
-        line = process.stdout.readline()
-        try:
-            yield line.removeprefix("unbundle listens on ").strip(), process.pid
-        finally:
-            process.terminate()
-            assert process.wait(30) == 0
 
 
 def test_the_command_serves_and_a_stop_loses_no_query(served: Workspace) -> None:

@@ -106,6 +106,22 @@ def test_pictures_and_times_are_left(evaluated: Workspace) -> None:
     assert 0 < timing["median_ms"] <= timing["p95_ms"]
 
 
+def test_the_curves_are_those_of_the_figures(evaluated: Workspace, tiny_params: Params) -> None:
+    coverage = pd.read_csv(evaluated.retrieval_report / "coverage.csv")
+    assert list(coverage["k"]) == list(range(1, tiny_params.evaluate.depth + 1))
+    found = metrics(evaluated)
+    for k in tiny_params.evaluate.ks:
+        mean = found["corrected"][f"top{k}"]["coverage"]["mean"]
+        assert coverage["CAPTURE"][k - 1] == pytest.approx(mean, abs=2e-6)
+    assert coverage["image"][9] == pytest.approx(
+        found["baselines"]["image"]["coverage"]["mean"], abs=2e-6
+    )
+    reliability = pd.read_csv(evaluated.retrieval_report / "reliability.csv")
+    assert len(reliability) == len((found["known"] or {"reliability": []})["reliability"])
+    with Image.open(evaluated.retrieval_report / "curves.png") as picture:
+        assert picture.width > 800
+
+
 def test_a_second_run_gives_the_same_files(
     evaluated: Workspace, tiny_params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:

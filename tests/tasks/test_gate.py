@@ -183,3 +183,14 @@ def test_a_better_candidate_is_never_refused_where_a_worse_one_passes(
         for shift in (low, high)
     )
     assert better.promoted or not worse.promoted
+
+
+def test_answers_that_clients_had_are_judged_where_enough_were_recorded(params: Params) -> None:
+    limited = with_limits(params, max_changed=0.2, min_replayed=20)
+    many, few = candidate(replayed=20, changed=0.3), candidate(replayed=19, changed=0.3)
+    assert broken(decide(many, champion(), limited)) == ["answers that clients had"]
+    assert decide(many, champion(), limited).reason.startswith(
+        "refused: the first product changes for 30.0% of 20 recorded queries, beyond 20.0%"
+    )
+    assert decide(few, champion(), limited).promoted
+    assert decide(many, champion(), params).promoted, "no limit, no rule"

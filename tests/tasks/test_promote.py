@@ -17,6 +17,7 @@ from serving.errors import UserError
 from serving.gallery import Item
 from serving.imaging import open_photo
 from serving.journal import Journal
+from serving.recorder import Recorder, Recording
 from serving.search import ProductSearch
 from tasks.evaluate import evaluate
 from tasks.ingest import Receipt, ingest
@@ -125,6 +126,19 @@ def test_a_successor_is_compared_and_the_champion_kept_as_the_way_back(
     assert "query latency" in names
     with ProductSearch(world.bundles, str(world.milvus), PREVIOUS) as search:
         assert search.encoder.bundle.version == first.bundle
+
+
+def test_a_successor_is_asked_what_clients_asked(world: Workspace, params: Params) -> None:
+    promote(world, params)
+    recorder = Recorder(Recording(world.root / params.replay.records, content=True))
+    photo = (world.catalogue / "images/q0.png").read_bytes()
+    with ProductSearch(world.bundles, str(world.milvus)) as search:
+        recorder.answering(photo, "red", False, False, lambda: search(photo, "red"))
+    new_bundle(world, seed=5)
+    measure(world, params)
+    decision = promote(world, with_limits(params, max_changed=1.0, min_replayed=1))
+    rule = next(rule for rule in decision.rules if rule.name == "answers that clients had")
+    assert rule.figures["replayed"] == 1
 
 
 def test_a_worse_successor_is_refused_and_the_champion_serves_on(

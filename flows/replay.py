@@ -1,0 +1,38 @@
+"""Flow `replay`: what the candidate would have answered to the queries that clients asked.
+
+    python -m flows.replay
+
+Its inputs have to be there: flow `ingest` makes them, `unbundle serve --record` the queries.
+"""
+
+from pathlib import Path
+
+from prefect import State, flow
+from prefect.states import Completed, Failed
+
+from flows.reports import report_replay
+from flows.terminal import run_flow
+from serving.errors import UserError
+from tasks.params import load_params
+from tasks.replay import replay_candidate, told
+from tasks.workspace import Workspace
+
+
+@flow
+def replay(root: Path = Path()) -> State[None]:
+    """Ask the fresh collection what was recorded, and leave the largest changes to look at.
+
+    Args:
+        root: folder of `dvc.yaml`.
+    """
+    workspace = Workspace(root)
+    try:
+        figures = replay_candidate(workspace, load_params(root / "params.yaml"))
+    except UserError as error:
+        return Failed(message=str(error))
+    report_replay(workspace, figures)
+    return Completed(message=f"{told(figures)}; look at {workspace.replay_report}/index.html")
+
+
+if __name__ == "__main__":
+    run_flow(replay)
