@@ -1,11 +1,12 @@
 """The benchmarks run and say what they measured."""
 
+import re
 from pathlib import Path
 
 import pytest
 from styles import SCENES, Size, write_catalogue
 
-from benchmarks import detection
+from benchmarks import detection, refresh
 from models.detector import Detector, DetectorConfig
 
 
@@ -31,3 +32,14 @@ def test_the_detection_table_has_a_row_for_every_scene(
     for scene in ("all", *SCENES):
         for name in ("small", detection.STYLE):
             assert f"| {name} | {scene} | " in text
+
+
+def test_the_refresh_table_has_a_row_for_every_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "refresh.md"
+    refresh.main(["--products=12", f"--write={page}"])
+    text = page.read_text(encoding="utf-8")
+    assert text.strip() in capsys.readouterr().out
+    (row,) = re.findall(r"^\| 12 \|.*", text, re.M)
+    assert len(re.findall(r"[\d.]+ s", row)) == 4
