@@ -10,9 +10,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from prefect import get_client
+from prefect import State, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
 from serving.errors import UserError, told_in_one_line
@@ -47,6 +56,27 @@ def apply(root: Path = Path()) -> None:
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no word of Prefect's"]
         raise UserError(f"{REGISTRY}: {lines[-1]}; repair it and run this again")
+
+
+def bury() -> None:
+    """Mark the pool's runs that no process runs any more as crashed; no worker may be at work.
+
+    A worker that was killed leaves its runs as running, and the next ones would wait for them.
+    """
+    left = FlowRunFilter(
+        state=FlowRunFilterState(
+            type=FlowRunFilterStateType(
+                any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+            )
+        )
+    )
+    with get_client(sync_client=True) as client:
+        pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
+        for run in client.read_flow_runs(flow_run_filter=left, work_pool_filter=pool):
+            gone: State[None] = Crashed(
+                message="its worker is gone; the next run goes on from what is done"
+            )
+            client.set_flow_run_state(run.id, gone, force=True)
 
 
 def python_path(root: Path) -> list[str]:

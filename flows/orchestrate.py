@@ -51,9 +51,10 @@ def orchestrate(
         ):
             _await(f"http://{HOST}:{port}/api/health", server.poll)
             # Imported now: Prefect reads the server's address from the environment, once.
-            from flows.deployments import POOL, apply
+            from flows.deployments import POOL, apply, bury
 
             apply(root)
+            bury()
             worker = [*prefect, "worker", "start", "--pool", POOL, "--type", "process"]
             with process_group(worker, root, environment, grace_s) as working:
                 console.print(f"deployments, runs and artifacts: http://{HOST}:{port}")

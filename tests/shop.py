@@ -1,52 +1,48 @@
-"""A shop that changes: the source catalogue of a served world, row by row."""
+"""A shop that changes: the source catalogue of a workspace, row by row."""
 
 import csv
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet
 from bundles import scene, write_photo
-from served import serve
 
 from serving.database import Database
 from serving.gallery import Gallery
-from tasks.rows import LABEL_SEPARATOR
+from tasks.rows import LABEL_SEPARATOR, MEASURED
 from tasks.workspace import Workspace
-
-HEADER = ("id", "image", "caption", "labels", "split", "kind", "price", "brand")
 
 
 class Shop:
-    """`catalogue.csv` beside its photos; `save` writes what was changed in `rows`."""
+    """`catalogue.csv` beside its photos, from a manifest; `save` writes what changed in `rows`."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace, self.folder = workspace, workspace.catalogue
         table = pyarrow.parquet.read_table(workspace.manifest).to_pylist()
-        self.rows = {row["id"]: {name: row[name] for name in HEADER} for row in table}
-        for row in self.rows.values():
+        self.rows: dict[str, dict[str, str]] = {}
+        for row in table:
             row["labels"] = LABEL_SEPARATOR.join(row["labels"])
+            row["boxes"] = json.dumps(row["boxes"]) if row["boxes"] else ""
+            self.rows[row["id"]] = {name: row[name] for name in row if name not in MEASURED}
         self.save()
 
     def save(self) -> None:
         path = self.folder / "catalogue.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, HEADER)
+            writer = csv.DictWriter(file, list(next(iter(self.rows.values()))))
             writer.writeheader()
             writer.writerows(self.rows.values())
 
     def add(self, name: str, number: int) -> None:
-        """A gallery row that shows product `number`."""
+        """A gallery row that shows product `number`; its other columns are those of `g0-0`."""
         self.draw(name, number)
-        self.rows[name] = {
+        self.rows[name] = self.rows["g0-0"] | {
             "id": name,
             "image": f"images/{name}.png",
             "caption": f"red cream {number}",
             "labels": f"product-{number}",
-            "split": "gallery",
-            "kind": "single",
-            "price": str(10 + number),
-            "brand": "brand-0",
         }
 
     def draw(self, name: str, number: int) -> None:
@@ -55,11 +51,6 @@ class Shop:
 
     def photo(self, name: str) -> Path:
         return self.folder / f"images/{name}.png"
-
-
-def open_shop(root: Path) -> Shop:
-    """A served world of six products, two photos each, and its source."""
-    return Shop(serve(root))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The benchmarks run and say what they measured."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from served import serve
 from styles import SCENES, Size, write_catalogue
 
-from benchmarks import detection, embeddings, load, scale
+from benchmarks import detection, embeddings, load, refresh, scale
 from benchmarks.tables import write_section
 from models.detector import Detector, DetectorConfig
 from serving.bundle import Bundle
@@ -104,3 +105,14 @@ def test_a_size_is_filled_and_asked_and_an_interrupted_fill_goes_on(
     one = scale.Measured(**{field.name: values[field.name] for field in fields(scale.Measured)})
     assert "| Lite " in scale.table([one])
     assert "| 400 | exact | 1 |" in scale.table([one])
+
+
+def test_the_refresh_table_has_a_row_for_every_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "refresh.md"
+    refresh.main(["--products=12", f"--write={page}"])
+    text = page.read_text(encoding="utf-8")
+    assert text.strip() in capsys.readouterr().out
+    (row,) = re.findall(r"^\| 12 \|.*", text, re.M)
+    assert len(re.findall(r"[\d.]+ s", row)) == 4

@@ -25,8 +25,9 @@ PAGES = [
     REPOSITORY / "README.md",
     *(page for page in sorted((REPOSITORY / "docs").glob("*.md")) if page.name not in ELSEWHERE),
 ]
-# `make demo` and `make test` are what CI runs; the flow is what walked the clone.
-RUN_ELSEWHERE = ("make ", "python -m flows.retrain")
+# `make demo` and `make test` are what CI runs; the flow is what walked the clone; a Prefect server
+# and its deployments are in test_nights.
+RUN_ELSEWHERE = ("make ", "prefect ", "python -m flows.retrain")
 
 
 def blocks(language: str) -> list[tuple[str, str]]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from bundles import scene
-from shop import Shop, index, labels, open_shop
+from served import serve
+from shop import Shop, index, labels
 from worlds import PROJECT, tiny_params
 
 from serving import ProductSearch
@@ -30,7 +31,7 @@ from tasks.workspace import Workspace
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("shop")
-    open_shop(root)
+    Shop(serve(root))
     return root
 
 
@@ -41,9 +42,7 @@ def shop(template: Path, tmp_path: Path) -> Shop:
 
 @pytest.fixture
 def params(shop: Shop) -> Params:
-    """Shards of three products."""
-    read = tiny_params(shop.workspace.root)
-    return read.model_copy(update={"refresh": read.refresh.model_copy(update={"shard": 3})})
+    return tiny_params(shop.workspace.root)
 
 
 def done(refreshed: Refreshed) -> dict[str, int]:

@@ -1,0 +1,154 @@
+"""What a refresh costs beside an ingestion, and whether its memory grows with the catalogue.
+
+A shop of single-product photos with given networks (`tests/bundles`): they cost next to nothing, so
+the shares are an upper bound of those with real ones. Each step runs in a process of its own, its
+peak memory is the kernel's, and its cost is the processor time of all its threads: on a shared
+machine that is what can be compared.
+
+- `ingest`: the whole catalogue into a new index;
+- `nothing`: a refresh that finds no difference; the constant;
+- `one`: a refresh with one changed product, which also imports validation; the other constant;
+- `share`: a refresh with 1 % of the products changed.
+
+    python -m benchmarks.refresh --products 2000 --products 10000 --write reports/refresh.md
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+from PIL import Image
+
+from serving.atomic import atomic_file
+from serving.database import Database
+from tasks.ingest import Receipt, ingest
+from tasks.params import load_params
+from tasks.progress import track
+from tasks.refresh import refresh
+from tasks.rows import COLUMNS
+from tasks.workspace import Workspace
+from tests.bundles import scene, write_bundle
+
+PROJECT = Path(__file__).parents[1]
+SHARE = 0.01
+MEGABYTE = 1_048_576
+
+
+def write_shop(root: Path, products: int) -> None:
+    """A catalogue of `products` rows, its manifest, a bundle and `params.yaml` below `root`."""
+    text = (PROJECT / "params.yaml").read_text(encoding="utf-8")
+    (root / "params.yaml").write_text(text.replace("scale: demo", "scale: tiny", 1), "utf-8")
+    workspace = Workspace(root)
+    (workspace.catalogue / "images").mkdir(parents=True)
+    rows = []
+    for number in track(range(products), f"drawing {products:,} products"):
+        draw(workspace, number, number)
+        row = {"id": f"p{number}", "image": f"images/{number}.png", "caption": f"red {number}"}
+        row |= {"labels": f"product {number}", "split": "gallery", "kind": "single", "boxes": ""}
+        rows.append(row | {"price": str(number)})
+    lines = [",".join(row.values()) for row in rows]
+    head = ",".join([*COLUMNS, "price"])
+    (workspace.catalogue / "catalogue.csv").write_text("\n".join([head, *lines]) + "\n", "utf-8")
+    manifest = pa.Table.from_pylist([row | {"labels": [row["labels"]]} for row in rows])
+    pyarrow.parquet.write_table(manifest, workspace.manifest)
+    write_bundle(workspace.bundle)
+
+
+def draw(workspace: Workspace, number: int, seed: int) -> None:
+    """The photo of a product; another seed is another photo."""
+    noise = np.random.default_rng(seed).integers(0, 30, (64, 64, 3), np.uint8)
+    path = workspace.catalogue / f"images/{number}.png"
+    Image.fromarray(np.maximum(scene([seed % 1000]), noise)).save(path)
+
+
+def step(name: str, root: Path) -> dict[str, float]:
+    """Run `ingest` or `refresh` below `root` here: processor seconds, peak memory in MB."""
+    workspace, params = Workspace(root), load_params(root / "params.yaml")
+    started = time.process_time()
+    if name == "ingest":
+        ingest(workspace, params)
+    else:
+        refresh(workspace, params)
+    seconds = time.process_time() - started
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return {"seconds": seconds, "megabytes": int(peak.split()[1]) * 1024 / MEGABYTE}
+
+
+def measure(products: int) -> dict[str, dict[str, float]]:
+    """Figures of every step on a shop of this size."""
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        workspace = Workspace(root)
+        write_shop(root, products)
+        found["ingest"] = _apart("ingest", root)
+        receipt = Receipt.read(workspace.receipt)
+        write_bundle(workspace.bundles / receipt.bundle)
+        with Database(str(workspace.milvus)) as database:
+            database.promote(receipt.collection)
+        found["nothing"] = _apart("refresh", root)
+        for name, count in (("one", 1), ("share", round(SHARE * products))):
+            for number in range(count):
+                draw(workspace, number, products + number + len(name))
+            found[name] = _apart("refresh", root)
+    return found
+
+
+def _apart(name: str, root: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.refresh", "--step", name, "--root", str(root)]
+    done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(f"  {name}: {result['seconds']:.2f} s, {result['megabytes']:.0f} MB", flush=True)
+    return result
+
+
+def table(results: dict[int, dict[str, dict[str, float]]]) -> str:
+    """A markdown table: one row per size."""
+    lines = [
+        "| products | ingest | nothing changed | one changed | 1 % changed | beyond one, of an "
+        "ingestion | peak MB: ingest | 1 % changed |",
+        "| --- " * 8 + "|",
+    ]
+    for products, found in results.items():
+        beyond = found["share"]["seconds"] - found["one"]["seconds"]
+        seconds = [f"{found[name]['seconds']:.1f} s" for name in found]
+        memory = [f"{found[name]['megabytes']:.0f}" for name in ("ingest", "share")]
+        share = f"{beyond / found['ingest']['seconds']:.1%}"
+        lines.append(f"| {products:,} | " + " | ".join([*seconds, share, *memory]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure shops of some sizes, print the table and write it."""
+    title = (__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.refresh", description=title)
+    parser.add_argument("--products", type=int, action="append")
+    parser.add_argument("--write", type=Path, help="markdown file")
+    parser.add_argument("--step", choices=["ingest", "refresh"], help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.step:
+        print(json.dumps(step(options.step, options.root)))
+        return
+    results = {}
+    for products in options.products or [2000, 10_000]:
+        print(f"{products:,} products", flush=True)
+        results[products] = measure(products)
+    text = table(results)
+    print(text)
+    if options.write:
+        with atomic_file(options.write) as path:
+            path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
