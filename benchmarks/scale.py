@@ -266,6 +266,7 @@ def _compare(database: Database, gallery: Gallery, embeddings: Embeddings, task:
 
 def _settle(database: Database, gallery: Gallery, rows: int) -> int:
     """Wait until the server has every row in an indexed segment; return how many segments."""
+    # `pending` alone is not enough: an indexed segment is searched once it is loaded, too.
     before: set[int] = set()
     calm, end = 0, time.monotonic() + _PATIENCE
     while time.monotonic() < end:

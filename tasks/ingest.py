@@ -32,6 +32,8 @@ from tasks.workspace import Workspace
 SCHEMA = 1
 """Counted up when collections of another make are needed."""
 
+_POLL = 1.0  # seconds
+
 _MANIFEST = {"id", "image", "caption", "labels", "split", "kind", "boxes", "width", "height"}
 
 
@@ -85,6 +87,7 @@ def ingest(workspace: Workspace, params: Params) -> None:
             console.print(f"  {name} is there with {len(items):,} rows: nothing to do")
         else:
             _fill(gallery, items, bundle, workspace, params.ingest)
+        _wait(gallery)
         receipt = Receipt(
             collection=name,
             rows=len(items),
@@ -165,6 +168,14 @@ def _fill(
     gallery.flush()
     _verify(gallery, len(items))
     _report(workspace, gallery, sum(map(len, missing)), time.monotonic() - started)
+
+
+def _wait(gallery: Gallery) -> None:
+    # Promoted sooner, it would be searched row by row for as long as the server builds its index.
+    with console.status("index") as status:
+        while left := gallery.pending():
+            status.update(f"{left:,} rows to index")
+            time.sleep(_POLL)
 
 
 def _verify(gallery: Gallery, expected: int) -> None:
