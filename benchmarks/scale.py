@@ -49,6 +49,8 @@ from tasks.progress import track
 COLUMNS = (Column("brand", "brand", numeric=False), Column("price", "price", numeric=True))
 K = 10
 QUERIES = 300
+TIMED = 160
+"""Of the queries; a multiple of the clients."""
 CLIENTS = 16
 COMPARED = 8_000
 """Rows that are written in both ways for `of raw`."""
@@ -175,9 +177,9 @@ def ask(task: Task, queries: Vectors, truth: list[set[str]]) -> dict[str, Any]:
     with Database(task.uri) as database:
         gallery = database.gallery(task.name)
         recall = recall_at(gallery, queries, truth)
-        one = _times(gallery, queries, clients=1)
+        one = _times(gallery, queries[:TIMED], clients=1)
         started = time.monotonic()
-        many = _times(gallery, queries, clients=CLIENTS)
+        many = _times(gallery, queries[:TIMED], clients=CLIENTS)
         per_second = len(many) / (time.monotonic() - started)
         version = database.version
         return {
@@ -266,6 +268,7 @@ def _compare(database: Database, gallery: Gallery, embeddings: Embeddings, task:
 
 def _settle(database: Database, gallery: Gallery, rows: int) -> int:
     """Wait until the server has every row in an indexed segment; return how many segments."""
+    # `pending` alone is not enough: an indexed segment is searched once it is loaded, too.
     before: set[int] = set()
     calm, end = 0, time.monotonic() + _PATIENCE
     while time.monotonic() < end:

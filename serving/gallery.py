@@ -235,8 +235,13 @@ class Gallery:
             self.annotate({_LIVE: "true"})
 
     def flush(self) -> None:
-        """Seal what was written, so that the index covers it."""
+        """Seal what was written; a server then builds its index, see `pending`."""
         self._client.flush(self.name, timeout=TIMEOUT)
+
+    def pending(self) -> int:
+        """Rows that the index does not cover yet: found all the same, one by one."""
+        about = self._client.describe_index(self.name, VECTOR, timeout=TIMEOUT)
+        return int(about.get("pending_index_rows", 0))
 
     def count(self) -> int:
         """Number of rows, everything acknowledged included."""

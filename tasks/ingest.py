@@ -33,6 +33,8 @@ from tasks.workspace import Workspace
 SCHEMA = 2
 """Counted up when collections of another make are needed."""
 
+_POLL = 1.0  # seconds
+
 OWN = {"id", "image", "caption", "labels", "split", "kind", "boxes", "width", "height"}
 """Columns of the manifest that are not the catalogue's own."""
 
@@ -91,6 +93,7 @@ def ingest(workspace: Workspace, params: Params) -> None:
             console.print(f"  {name} is there with {len(items):,} rows: nothing to do")
         else:
             _fill(gallery, items, bundle, workspace, params.ingest)
+        _wait(gallery)
         receipt = Receipt(
             collection=name,
             rows=len(items),
@@ -167,6 +170,14 @@ def _fill(
     gallery.flush()
     _verify(gallery, len(items))
     _report(workspace, gallery, sum(map(len, missing)), time.monotonic() - started)
+
+
+def _wait(gallery: Gallery) -> None:
+    # Promoted sooner, it would be searched row by row for as long as the server builds its index.
+    with console.status("index") as status:
+        while left := gallery.pending():
+            status.update(f"{left:,} rows to index")
+            time.sleep(_POLL)
 
 
 def _verify(gallery: Gallery, expected: int) -> None:
