@@ -488,7 +488,7 @@ def test_the_page_is_drawn_for_the_documentation(
     samples = ROOT / "data/samples"
     with service(demo.bundles, demo.milvus, limits, images=demo.catalogue, samples=samples) as shop:
         for name, scheme, viewport, part in (
-            ("light", "light", {"width": 1280, "height": 1000}, 1),
+            ("light", "light", {"width": 1280, "height": 1060}, 1),
             ("dark", "dark", {"width": 1280, "height": 800}, None),
             ("phone", "light", PHONE, None),
         ):

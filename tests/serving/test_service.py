@@ -425,6 +425,7 @@ def test_the_description_is_whole(running: Service) -> None:
     schema = running.client.get("/openapi.json").json()
     assert set(schema["paths"]) == {
         *("/search", "/search/batch", "/products/{identifier}", "/products/{identifier}/similar"),
+        *("/products/{identifier}/image", "/samples", "/samples/{name}", "/columns"),
         *("/healthz", "/readyz", "/metrics"),
     }
     for reference in references(schema):
