@@ -52,7 +52,7 @@ class Hnsw:
 
     m: int = 16
     ef_construction: int = 200
-    ef: int = 128
+    ef: int = 256
 
 
 _HNSW = Hnsw()
