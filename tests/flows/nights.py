@@ -175,15 +175,15 @@ def night(root: Path) -> Iterator[Night]:
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
     command = [sys.executable, "-m", "flows.orchestrate", "--port", str(port)]
-    log = root / "orchestrate.log"
-    with log.open("a") as output:
+    log = root / f"orchestrate-{port}.log"
+    with log.open("w") as output:
         process = subprocess.Popen(
             command, cwd=root, env=environment, stdout=output, stderr=output, text=True
         )
     family: list[psutil.Process] = []
     try:
         deadline = time.monotonic() + WAIT_S
-        while "Ctrl-C stops" not in log.read_text().rpartition("stopped;")[2]:
+        while "Ctrl-C stops" not in log.read_text():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
