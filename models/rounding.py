@@ -1,0 +1,40 @@
+"""Weights rounded to few bits so that a layer's outputs change least.
+
+Columns are rounded one after the other, and what is lost on one is made up for by those that are
+still to come, as far as the layer's inputs go together (optimal brain quantisation in the order of
+GPTQ, Frantar et al., ICLR 2023).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+DAMPING = 0.01
+"""Of the mean second moment, added to each input's: what calibration never showed stays put."""
+
+
+def round_weights(
+    weights: NDArray[np.float32], moments: NDArray[np.float64], most: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Round a matrix to whole multiples of a scale per output.
+
+    Args:
+        weights: `[O, I]`.
+        moments: `[I, I]`, sum of the outer products of the layer's inputs.
+        most: largest multiple, either sign.
+
+    Returns:
+        The rounded weights `[O, I]` and the scales `[O]`.
+    """
+    left = weights.astype(np.float64)
+    size = left.shape[1]
+    scales = np.abs(left).max(axis=1) / most
+    scales[scales == 0] = 1
+    damped = moments + np.eye(size) * max(DAMPING * np.trace(moments) / size, 1e-9)
+    factor = np.linalg.cholesky(np.linalg.inv(damped)).T
+    rounded = np.empty_like(left)
+    for column in range(size):
+        wanted = left[:, column]
+        rounded[:, column] = np.clip(np.round(wanted / scales), -most, most) * scales
+        error = (wanted - rounded[:, column]) / factor[column, column]
+        left[:, column + 1 :] -= np.outer(error, factor[column, column + 1 :])
+    return rounded.astype(np.float32), scales.astype(np.float32)
