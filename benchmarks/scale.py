@@ -262,8 +262,6 @@ def _compare(database: Database, gallery: Gallery, embeddings: Embeddings, task:
                 "price": float(item.columns["price"]),
                 "digest": item.digest,
                 "source": item.source,
-                "digest": item.digest,
-                "source": item.source,
             }
             for item, vector in zip(named, vectors, strict=True)
         ]
