@@ -239,7 +239,7 @@ class Gallery:
         self._client.flush(self.name, timeout=TIMEOUT)
 
     def pending(self) -> int:
-        """Rows that the index does not cover yet: found all the same, one by one."""
+        """Rows that the index does not cover yet; they are found all the same, at a cost."""
         about = self._client.describe_index(self.name, VECTOR, timeout=TIMEOUT)
         return int(about.get("pending_index_rows", 0))
 

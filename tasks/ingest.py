@@ -173,7 +173,7 @@ def _fill(
 
 
 def _wait(gallery: Gallery) -> None:
-    # Promoted sooner, it would be searched row by row for as long as the server builds its index.
+    # Promoted sooner, it would be served without its index for as long as the server builds it.
     with console.status("index") as status:
         while left := gallery.pending():
             status.update(f"{left:,} rows to index")

@@ -155,7 +155,7 @@ def writing_again(database: Database) -> Any:
 
 def deleting(database: Database) -> Any:
     gallery = database.gallery(CHANGED)
-    database.client.delete(CHANGED, ids=["i0001", "i0002", "nothing"])
+    gallery.delete(["i0001", "i0002", "nothing"])
     left = gallery.count()
     return [left, sorted(gallery.ids()), told(gallery.search(vectors(3, seed=1), 5))]
 
