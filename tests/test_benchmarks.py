@@ -8,7 +8,7 @@ import pytest
 from served import serve
 from styles import SCENES, Size, write_catalogue
 
-from benchmarks import detection, embeddings, load, refresh, scale
+from benchmarks import detection, embeddings, latency, load, refresh, scale
 from benchmarks.tables import write_section
 from models.detector import Detector, DetectorConfig
 from serving.bundle import Bundle
@@ -116,3 +116,21 @@ def test_the_refresh_table_has_a_row_for_every_size(
     assert text.strip() in capsys.readouterr().out
     (row,) = re.findall(r"^\| 12 \|.*", text, re.M)
     assert len(re.findall(r"[\d.]+ s", row)) == 4
+
+
+def test_latency_takes_turns_and_says_its_ratios() -> None:
+    turns: list[str] = []
+    arms = {name: lambda name=name: turns.append(name) for name in ("a", "b")}
+    assert set(latency.medians(arms, repetitions=2)) == {"a", "b"}
+    assert turns == ["a", "b"] * 3  # the first round is not timed
+    whole = {f"{arm} {count}": 10.0 for arm in ("torch", "fp32", "int8") for count in (1, 4)}
+    parts = {
+        f"{arm} {part}": 1.0
+        for arm in ("torch", "fp32", "int8")
+        for part in ("detector", "backbone", "CAPTURE")
+    }
+    text = latency.table({**whole, "CLIP": 55.0}, parts, threads=2, repetitions=3)
+    assert "CLIP to int8 5.5" in text
+    assert "takes 1.50 times" in latency.query_table(
+        {"query": 30.0, "networks": 15.0, "index": 5.0}, 1000, 3
+    )

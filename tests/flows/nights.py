@@ -24,6 +24,7 @@ from clones import change_params, clone
 from shop import Shop
 from worlds import write_world
 
+from flows.retrain import ROAD
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.params import load_params
@@ -48,8 +49,8 @@ def write_slowly(self, items, vectors):
 Gallery.upsert = write_slowly
 run_stage(ingest)
 """
-GIVEN = ("catalogue", "validate", "detect", "features", "pretrain", "export")
-WAIT_S = 800.0
+GIVEN = ROAD[: ROAD.index("ingest")]
+WAIT_S = 300.0
 """Of a busy machine."""
 
 
@@ -151,12 +152,14 @@ class Night:
         done = subprocess.run(command, env=os.environ | address, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def until(self, holds: Callable[[], Any]) -> Any:
-        """Wait for something that the server or its worker does."""
+    def until(self, holds: Callable[[], Any], run: UUID | None = None) -> Any:
+        """Wait for something that the server or its worker does, or a run that must not end yet."""
         deadline = time.monotonic() + WAIT_S
         while not (value := holds()):
             assert self.process.poll() is None, "the orchestration ended"
             assert time.monotonic() < deadline, "nothing happened"
+            state = self.run(run).state if run else None
+            assert not (state and state.is_final()), f"{state.name}: {state.message}"
             time.sleep(0.2)
         return value
 

@@ -117,7 +117,7 @@ def test_a_person_approves_a_suspended_run(shop: Shop, running: Night) -> None:
     change_params(root, promote={"approval": "manual"})
     give_bundle(shop.workspace, seed=7)
     run = running.start(RETRAIN)
-    running.until(lambda: running.run(run).state.name == "Suspended")
+    running.until(lambda: running.run(run).state.name == "Suspended", run)
     assert champion(shop.workspace) == before
     review = running.artifact(run, "review")
     assert "waits for a person" in review
@@ -141,7 +141,7 @@ def test_a_worker_killed_in_an_ingestion_is_recovered_by_the_next_run(
     (root / "halfway").unlink(missing_ok=True)
     (root / "hold").touch()
     run = running.start(RETRAIN)
-    running.until((root / "halfway").exists)
+    running.until((root / "halfway").exists, run)
     for process in running.worker():
         process.kill()
     running.process.wait(60)

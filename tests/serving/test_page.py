@@ -90,7 +90,7 @@ def opened(browser: Browser, running: Service) -> Iterator[Opener]:
 
 def show(page: Page, photo: Path, title: str = "") -> None:
     """Choose a photo, and wait for its parts."""
-    page.get_by_label("Title").fill(title)
+    page.get_by_label("Title", exact=True).fill(title)
     page.locator("#file").set_input_files(photo)
     expect(page.locator(".part")).not_to_have_count(0)
 
@@ -148,7 +148,7 @@ def test_a_photo_is_taken_in(opened: Opener, photos: Path, way: str) -> None:
 def test_a_sample_brings_its_title_and_a_click_on_a_box_its_hits(opened: Opener) -> None:
     page = opened()
     page.get_by_role("button", name=f"Sample: {TITLE}").click()
-    expect(page.get_by_label("Title")).to_have_value(TITLE)
+    expect(page.get_by_label("Title", exact=True)).to_have_value(TITLE)
     expect(page.locator(".read")).to_have_text(TITLE)  # as text, whatever it holds
     box = page.get_by_role("button", name="Product 2: product-")
     expect(page.locator(".hits")).to_have_count(0)
@@ -315,8 +315,8 @@ def test_a_photo_in_which_nothing_is_seen_is_searched_whole(opened: Opener, phot
 
 def test_a_title_alone_is_answered(opened: Opener) -> None:
     page = opened()
-    page.get_by_label("Title").fill("red cream")
-    page.get_by_label("Title").press("Enter")
+    page.get_by_label("Title", exact=True).fill("red cream")
+    page.get_by_label("Title", exact=True).press("Enter")
     expect(page.get_by_role("heading", name="What the title alone finds")).to_be_visible()
     expect(page.locator(".hit").first).to_be_visible()
     page.get_by_role("button", name="New search").click()
@@ -393,8 +393,8 @@ def test_a_product_links_to_its_own_page_if_that_is_a_web_address(
     for hit, url in zip(answer["instances"][0]["hits"], urls, strict=False):
         hit["fields"]["url"] = hit["caption"] = url
     page.route("**/search", lambda route: route.fulfill(json=answer))
-    page.get_by_label("Title").fill("red cream")
-    page.get_by_label("Title").press("Enter")
+    page.get_by_label("Title", exact=True).fill("red cream")
+    page.get_by_label("Title", exact=True).press("Enter")
     links = page.locator(".hit a")
     expect(links).to_have_count(1)
     expect(links).to_have_attribute("href", "https://shop.example/1")
