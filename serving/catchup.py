@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     # ONNX Runtime, which a caller that finds nothing to do can spare.
     from serving.encoder import Encoder
 
-PAGE = 32
-"""Changes that are read, encoded and written at once."""
+PAGE = 512
+"""Changes that are compared at once: Milvus Lite's cost is a loop over its keys once per call."""
+
+BATCH = 32
+"""Photos that are decoded, encoded and written at once."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,9 @@ def put(
     for product in products:
         if misfit := gallery.misfit(product.item):
             raise UserError(misfit)
-    held = gallery.traces([product.item.id for product in products])
+    # A refresh brings the source's own row: what it replaces does not matter.
+    known = origin == "service"
+    held = gallery.traces([product.item.id for product in products]) if known else {}
     items, changes = [], []
     for product in products:
         photo = sha256(product.file)
@@ -142,8 +147,11 @@ def catch_up(gallery: Gallery, open_encoder: Callable[[], "Encoder"], journal: J
             gallery.delete([change.id for change in lacking if change.item is None])
             if items:
                 encoder = encoder or open_encoder()
-                photos = [open_photo(journal.photo(change)) for change in lacking if change.item]
-                write_photos(gallery, encoder, list(items.values()), photos)
+                puts = [change for change in lacking if change.item]
+                for start in range(0, len(puts), BATCH):
+                    batch = puts[start : start + BATCH]
+                    photos = [open_photo(journal.photo(change)) for change in batch]
+                    write_photos(gallery, encoder, [items[one.id] for one in batch], photos)
             made += len(lacking)
 
 
