@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from models.detector import Detector
+from models.onnx_export import image_session
 from serving.atomic import atomic_file
 from serving.boxes import Boxes
 from serving.proposals import select_proposals
@@ -66,7 +67,8 @@ def measure(
     scenes: dict[str, tuple[list[Scene], list[Scene]]] = {"all": ([], [])}
     alone: dict[str, list[bool]] = {}
     images = [query.image for query in asked]
-    for query, seen in zip(asked, sightings(catalogue, images, detector, settings), strict=True):
+    session = image_session(detector, "image", settings.side, ["boxes", "scores"])
+    for query, seen in zip(asked, sightings(catalogue, images, session, settings), strict=True):
         limits = settings.proposals.model_dump()
         served = _scene(seen, query.truth, limits)
         limits |= {"min_score": settings.match_floor, "max_proposals": len(seen.scores)}

@@ -28,12 +28,7 @@ from benchmarks.tables import write_section
 from models.backbone import load_backbone
 from models.capture import CaptureModel
 from models.detector import Detector
-from models.onnx_export import (
-    HEADS,
-    CaptureHeads,
-    export_capture,
-    export_image_network,
-)
+from models.onnx_export import HEADS, CaptureHeads, export_capture, export_detector
 from serving.bundle import BACKBONE, CAPTURE, DETECTOR, Bundle
 from serving.database import Database
 from serving.encoder import Encoder
@@ -101,8 +96,7 @@ def fp32_twin(bundle: Bundle, workspace: Workspace, params: Params, folder: Path
     shutil.copytree(bundle.folder, folder)
     shutil.copyfile(workspace.features / BACKBONE, folder / BACKBONE)
     detector = Detector.from_pretrained(workspace.detector).eval()
-    outputs = ["boxes", "scores"]
-    export_image_network(detector, folder / DETECTOR, "image", params.detect.side, outputs)
+    export_detector(detector, folder / DETECTOR)
     export_capture(CaptureModel.from_pretrained(workspace.capture).eval(), folder / CAPTURE)
     return bundle.model_copy(update={"folder": folder})
 

@@ -1,16 +1,22 @@
 """The networks as ONNX files with a dynamic batch, as serving runs them."""
 
+import copy
 import logging
 import tempfile
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.capture import CaptureModel
+if TYPE_CHECKING:
+    # transformers takes six seconds to import; stages that export no CAPTURE do without.
+    from models.capture import CaptureModel
+    from models.detector import Detector
 
 HEADS = ("visual_head", "text_head", "read", "alignment", "joint")
 """Outputs of `capture.onnx`: `[B, projection]` each, `alignment` `[B, T]`."""
@@ -19,7 +25,7 @@ HEADS = ("visual_head", "text_head", "read", "alignment", "joint")
 class CaptureHeads(nn.Module):
     """CAPTURE as serving needs it: tensors in, five heads out, see `HEADS`."""
 
-    def __init__(self, capture: CaptureModel) -> None:
+    def __init__(self, capture: "CaptureModel") -> None:
         super().__init__()
         self.capture = capture
 
@@ -36,7 +42,7 @@ class CaptureHeads(nn.Module):
         return tuple(getattr(output, name) for name in HEADS)
 
 
-def export_capture(capture: CaptureModel, path: Path) -> None:
+def export_capture(capture: "CaptureModel", path: Path) -> None:
     """Write `capture.onnx`; batch, title length and number of regions are dynamic."""
     config = capture.config
     # Each input needs a tensor of its own: inputs that share one are exported as one.
@@ -59,12 +65,17 @@ def export_capture(capture: CaptureModel, path: Path) -> None:
     )
 
 
+def export_detector(detector: "Detector", path: Path) -> None:
+    """Write `detector.onnx`, with the names that serving knows."""
+    export_image_network(detector, path, "image", detector.config.side, ["boxes", "scores"])
+
+
 def export_image_network(
     network: nn.Module, path: Path, name: str, side: int, outputs: list[str]
 ) -> None:
     """Write a network over images `[B, 3, side, side]`, its input called `name`."""
     images = torch.zeros(2, 3, side, side)
-    _export(network, path, {name: (images, {0: torch.export.Dim("batch")})}, outputs)
+    _export(_folded(network), path, {name: (images, {0: torch.export.Dim("batch")})}, outputs)
 
 
 def image_session(
@@ -76,6 +87,21 @@ def image_session(
         export_image_network(network, path, name, side, outputs)
         providers = onnxruntime.get_available_providers()
         return onnxruntime.InferenceSession(path.read_bytes(), providers=providers)
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    # Batch norms are a third of the nodes, and tracing costs far more than the network itself.
+    # What a network that uses its layers in another order than it lists them would lose here, the
+    # export stage's parity check finds.
+    folded = copy.deepcopy(network).eval()
+    for parent in folded.modules():
+        before: tuple[str, nn.Module | None] = ("", None)
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d) and isinstance(before[1], nn.Conv2d):
+                setattr(parent, before[0], fuse_conv_bn_eval(before[1], child))
+                setattr(parent, name, nn.Identity())
+            before = (name, child)
+    return folded
 
 
 def _export(

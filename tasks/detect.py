@@ -10,15 +10,17 @@ train; boxes of dev and test queries only measure.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from onnxruntime import InferenceSession, get_available_providers
 
 from serving.atomic import atomic_file, atomic_folder, write_json
 from serving.boxes import Boxes
+from serving.bundle import DETECTOR
 from serving.errors import UserError
 from serving.imaging import Photo, letterbox, open_photo
 from serving.proposals import select_proposals
@@ -34,9 +36,6 @@ from tasks.pseudo_bundles import compose
 from tasks.sprites import draw_shape, sprite_of
 from tasks.stage import run_stage
 from tasks.workspace import Workspace
-
-if TYPE_CHECKING:
-    from models.detector import Detector
 
 CERTAIN: tuple[Method, ...] = ("flood", "seeded")
 """Methods whose masks are trusted within the original photo. A rectangle's GrabCut is often a part
@@ -79,6 +78,7 @@ def detect(workspace: Workspace, params: Params) -> None:
     Raises:
         UserError: the manifest is missing, or it has no train photo of a single product.
     """
+    from models.onnx_export import export_detector
     from tasks.detector_training import train_detector
 
     manifest = read_manifest(workspace.manifest)
@@ -88,7 +88,9 @@ def detect(workspace: Workspace, params: Params) -> None:
     detector = train_detector(material, settings, params.seed, checkpoints)
     with atomic_folder(workspace.detector) as folder:
         detector.save_pretrained(folder)
-    table, scenes, pictures = _propose(workspace.catalogue, manifest, detector, settings)
+        export_detector(detector, folder / DETECTOR)
+    network = InferenceSession(workspace.detector / DETECTOR, providers=get_available_providers())
+    table, scenes, pictures = _propose(workspace.catalogue, manifest, network, settings)
     figures = {split: summarise(*pair) for split, pair in scenes.items()}
     with atomic_file(workspace.proposals) as path:
         pq.write_table(table, path)
@@ -167,22 +169,19 @@ def _cut(
 
 
 def sightings(
-    catalogue: Path, images: Sequence[str], detector: "Detector", settings: Detect
+    catalogue: Path, images: Sequence[str], detector: InferenceSession, settings: Detect
 ) -> Iterator[Sighting]:
     """Run the detector over photos, in batches; yields one sighting per photo, in order."""
-    from models.onnx_export import image_session
-
-    session = image_session(detector, "image", settings.side, ["boxes", "scores"])
     for start in range(0, len(images), settings.batch):
         photos = [open_photo(catalogue / image) for image in images[start : start + settings.batch]]
         inputs, factors = zip(*(letterbox(photo, settings.side) for photo in photos), strict=True)
-        boxes, scores = session.run(None, {"image": np.stack(inputs)})
+        boxes, scores = detector.run(None, {"image": np.stack(inputs)})
         for row, photo in enumerate(photos):
             yield Sighting(start + row, photo, boxes[row], scores[row], factors[row])
 
 
 def _propose(
-    catalogue: Path, manifest: pd.DataFrame, detector: "Detector", settings: Detect
+    catalogue: Path, manifest: pd.DataFrame, detector: InferenceSession, settings: Detect
 ) -> tuple[pa.Table, Scenes, list[Picture]]:
     """Proposals of all photos as a table, what the labelled ones show, and pictures of queries."""
     images, ids = manifest["image"].tolist(), manifest["id"].tolist()

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from models.backbone import load_backbone
 from models.capture import CaptureModel
 from models.detector import Detector
-from models.onnx_export import HEADS, CaptureHeads, export_capture, export_image_network
+from models.onnx_export import HEADS, CaptureHeads, export_capture
 from serving.atomic import atomic_folder, write_json
 from serving.bundle import (
     BACKBONE,
@@ -206,7 +206,7 @@ def _export_detector(
 ) -> Exported:
     detector = Detector.from_pretrained(workspace.detector).eval()
     side = params.detect.side
-    export_image_network(detector, folder / DETECTOR, "image", side, ["boxes", "scores"])
+    shutil.copyfile(workspace.detector / DETECTOR, folder / DETECTOR)
     photos = _sample(workspace, manifest, params.export.parity_photos)
     images = np.stack([letterbox(photo, side)[0] for photo in photos])
     with torch.inference_mode():

@@ -1,11 +1,10 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from detected import add_queries, write_detected
-from interrupts import run_stage
 
 from serving.errors import UserError
 from tasks.ablation import ablation, other_boxes
@@ -16,13 +15,10 @@ from tasks.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def workspace(viewed: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Features of photos with a gallery, dev and test queries."""
-    root = write_detected(tmp_path_factory.mktemp("ablation"))
-    add_queries(root)
-    run_stage(root, "features")
-    run_stage(root, "views")
-    return Workspace(root)
+    folder = tmp_path_factory.mktemp("ablation")
+    return Workspace(Path(shutil.copytree(viewed, folder, dirs_exist_ok=True)))
 
 
 @pytest.fixture(scope="module")

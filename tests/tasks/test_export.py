@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from detected import add_queries, write_detected
 
 from models.capture import CaptureConfig, CaptureModel
 from models.detector import Detector, DetectorConfig
+from models.onnx_export import export_detector
 from models.quantization import quantise
 from models.tokenizer import train_tokenizer
-from serving.bundle import Bundle
+from serving.bundle import DETECTOR, Bundle
 from serving.encoder import Encoder
 from serving.imaging import open_photo
 from tasks.export import export
-from tasks.features import features
 from tasks.params import Params, Precisions
 from tasks.workspace import Workspace
 
@@ -27,18 +26,21 @@ PRECISION = {"detector": "fp32", "backbone": "int8"}
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_params: Params) -> Workspace:
+def workspace(
+    viewed: Path, tmp_path_factory: pytest.TempPathFactory, tiny_params: Params
+) -> Workspace:
     """An exported bundle of untrained networks on the pretrained backbone."""
-    workspace = Workspace(write_detected(tmp_path_factory.mktemp("export")))
-    add_queries(workspace.root)
+    folder = tmp_path_factory.mktemp("export")
+    workspace = Workspace(Path(shutil.copytree(viewed, folder, dirs_exist_ok=True)))
     side, model = tiny_params.detect.side, tiny_params.pretrain.model
     config = DetectorConfig(side=side, head_width=8, depths=(1, 1, 1))
-    Detector.untrained(config).save_pretrained(workspace.detector)
+    detector = Detector.untrained(config).eval()
+    detector.save_pretrained(workspace.detector)
+    export_detector(detector, workspace.detector / DETECTOR)
     tokenizer = train_tokenizer(["serum rose"], 100)
     sizes = model.model_dump() | {"vocab_size": tokenizer.get_vocab_size()}
     CaptureModel(CaptureConfig(visual_dimension=1280, **sizes)).save_pretrained(workspace.capture)
     tokenizer.save(str(workspace.capture / "tokenizer.json"))
-    features(workspace, tiny_params)
     chosen = {"precision": Precisions.model_validate(PRECISION)}
     section = tiny_params.export.model_copy(update=chosen)
     export(workspace, tiny_params.model_copy(update={"export": section}))

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,6 @@ from typing import Any
 import onnxruntime
 import pytest
 import torch
-from detected import write_detected
 from interrupts import ENVIRONMENT, run_stage
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
@@ -21,13 +21,12 @@ from tasks.training import schedule
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(viewed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with features, and a network that drops nothing: processes draw other noise."""
-    root = write_detected(tmp_path_factory.mktemp("training"))
+    folder = tmp_path_factory.mktemp("training")
+    root = Path(shutil.copytree(viewed, folder, dirs_exist_ok=True))
     params = root / "params.yaml"
     params.write_text(params.read_text().replace("dropout: 0.1", "dropout: 0.0", 1))
-    run_stage(root, "features")
-    run_stage(root, "views")
     return root
 
 
