@@ -1,13 +1,9 @@
 """Prefect automations: drift starts `retrain`, a failed run is told to people.
 
-    python -m flows.automations
-
-Applied to the server that PREFECT_API_URL names, and again after a change; what is there already is
-replaced. UNBUNDLE_NOTIFY_URL is the webhook of a chat (Slack, Mattermost, Teams …), which
-gets `{"text": …}`; without it failures stay in Prefect's own pages.
+`flows.deployments` applies them with the deployments; what is there already is replaced.
+UNBUNDLE_NOTIFY_URL is the webhook of a chat (Slack, Mattermost, Teams …), which gets
+`{"text": …}`; without it failures stay in Prefect's own pages.
 """
-
-import os
 
 from prefect import get_client
 from prefect.automations import AutomationCore
@@ -17,8 +13,7 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
 from flows.watch import EVENT
-from serving.errors import UserError, told_in_one_line
-from tasks.progress import console
+from serving.errors import UserError
 
 DRIFT = "unbundle: drift starts retrain"
 FAILURE = "unbundle: a failed run is told"
@@ -89,11 +84,3 @@ def _apply(automation: AutomationCore) -> str:
             client.delete_automation(one.id)
         client.create_automation(automation)
     return automation.name
-
-
-if __name__ == "__main__":
-    with told_in_one_line(debug=False):
-        for name in apply_automations(os.environ.get(NOTIFY)):
-            console.print(f"automation: {name}")
-        if not os.environ.get(NOTIFY):
-            console.print(f"{NOTIFY} is not set: failures are not told")

@@ -1,4 +1,4 @@
-"""Applies `infra/prefect.yaml`: the work pool and every deployment, made or brought up to date.
+"""Applies `infra/prefect.yaml`: work pool, deployments and automations, made or brought up to date.
 
     python -m flows.deployments
 
@@ -24,6 +24,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
+from flows.automations import NOTIFY, apply_automations
 from serving.errors import UserError, told_in_one_line
 
 REGISTRY = Path("infra/prefect.yaml")
@@ -33,7 +34,7 @@ AT_ONCE = 1
 
 
 def apply(root: Path = Path()) -> None:
-    """Make the work pool where it is missing, and apply every deployment of the registry.
+    """Make the work pool where it is missing, apply every deployment of the registry, automate.
 
     Args:
         root: folder of `dvc.yaml`, in which runs work.
@@ -56,6 +57,7 @@ def apply(root: Path = Path()) -> None:
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no word of Prefect's"]
         raise UserError(f"{REGISTRY}: {lines[-1]}; repair it and run this again")
+    apply_automations(os.environ.get(NOTIFY))
 
 
 def bury() -> None:

@@ -3,7 +3,7 @@
     python -m flows.watch
 
 It ends as `Steady` or as `Drifted`, which is no failure but raises the event `unbundle.drift`; the
-automation of `python -m flows.automations` starts `retrain` on it.
+automation of `flows.automations` starts `retrain` on it.
 """
 
 from pathlib import Path

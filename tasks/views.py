@@ -8,10 +8,12 @@ box that is as wrong as a detector's. CAPTURE's second pass sees these (`tasks.p
 show one product costs no label. Interrupted, the stage goes on with the first missing shard.
 """
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -34,6 +36,8 @@ from tasks.sprites import Sprite, sprite_of
 from tasks.stage import run_stage
 from tasks.workspace import Workspace
 
+T = TypeVar("T")
+
 
 def views(workspace: Workspace, params: Params) -> None:
     """Write `data/views/`, a feature store: `views.count` rows of each single product's photo."""
@@ -49,23 +53,39 @@ def views(workspace: Workspace, params: Params) -> None:
     session = backbone_session(backbone, exported, params.features.side)
     photos = max(1, params.features.shard_rows // params.views.count)
     numbers = range(-(-len(train) // photos))
-    for number in track(numbers, "views of products, shards"):
-        path = shard_path(work, number)
-        if path.exists():
-            continue
+    lacking = [number for number in numbers if not shard_path(work, number).exists()]
+
+    def draw(number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         part = train.iloc[number * photos : (number + 1) * photos]
         files = [workspace.catalogue / image for image in part["image"]]
         corners = boxes.loc[part["id"], ["x0", "y0", "x1", "y1"]].to_numpy(np.float32)
-        cut, places = _seen(files, corners, params, np.random.default_rng([params.seed, number]))
-        with atomic_file(_places(path)) as temporary:
+        return _seen(files, corners, params, np.random.default_rng([params.seed, number]))
+
+    drawn = _ahead(draw, lacking)
+    for number, (cut, places) in zip(
+        track(lacking, "views of products, shards"), drawn, strict=True
+    ):
+        with atomic_file(_places(shard_path(work, number))) as temporary:
             np.save(temporary, places)
-        with atomic_file(path) as temporary:
+        with atomic_file(shard_path(work, number)) as temporary:
             np.save(temporary, visual_tokens(session, backbone, [cut], params.features.batch))
     index = pd.DataFrame({"id": np.repeat(train["id"].to_numpy(object), params.views.count)})
     kept = [np.load(_places(shard_path(work, number))) for number in numbers]
     together = np.concatenate(kept) if kept else np.zeros((0, 5), np.float32)
     finish(work, index, together, photos * params.views.count, workspace.views)
     console.print(f"  {len(index):,} views of {len(train):,} photos → {workspace.views}")
+
+
+def _ahead(draw: Callable[[int], T], numbers: Sequence[int]) -> Iterator[T]:
+    """What `draw` makes of each number, the next one's while the caller works on this one's."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[T]] = deque()
+        for number in numbers:
+            waiting.append(pool.submit(draw, number))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _seen(
