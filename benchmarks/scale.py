@@ -9,7 +9,7 @@ order, dropped before the next. A size that was measured stays in `reports/scale
 measured again; one that was interrupted goes on where its rows end. The table of all of them goes
 to `docs/performance.md`. Vectors are those of `benchmarks.embeddings` in the layout of a bundle.
 
-- insert: rows a second through `Gallery.upsert`, vectors given; `of raw`: that rate over the rate
+- insert: rows a second through `Gallery.insert`, vectors given; `of raw`: that rate over the rate
   of `MilvusClient.insert` with the same rows, in turns; the fastest batch of each counts.
 - index: seconds from the last row until every row is sealed, indexed and loaded.
 - recall@10: of `Gallery.search` against all inner products in numpy.
@@ -235,7 +235,7 @@ def _write(gallery: Gallery, rows: Vectors, first: int, batch: int) -> float:
         vectors = rows[start : start + batch]
         named = items(first + start, len(vectors))
         began = time.perf_counter()
-        gallery.upsert(named, vectors)
+        gallery.insert(named, vectors)
         seconds += time.perf_counter() - began
     return seconds
 
@@ -267,11 +267,11 @@ def _compare(database: Database, gallery: Gallery, embeddings: Embeddings, task:
         ]
         database.client.insert(raw, entities)
 
-    def upsert(start: int, named: list[Item], vectors: Vectors) -> None:
-        target.upsert(named, vectors)
+    def through_gallery(start: int, named: list[Item], vectors: Vectors) -> None:
+        target.insert(named, vectors)
 
     ways: list[tuple[str, Callable[[int, list[Item], Vectors], None]]] = [
-        ("ours", upsert),
+        ("ours", through_gallery),
         ("raw", insert),
     ]
     for turn, start in enumerate(range(0, min(COMPARED, task.rows), task.batch)):

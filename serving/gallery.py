@@ -158,13 +158,19 @@ class Gallery:
         """
         self.write(self.entities(items, vectors))
 
+    def insert(self, items: Sequence[Item], vectors: Vectors) -> None:
+        """Write rows as `upsert` does, of ids that are not there: a server has nothing to delete."""
+        self._client.insert(self.name, self.entities(items, vectors), timeout=TIMEOUT)
+        self.__dict__.pop("rows", None)
+
     def entities(self, items: Sequence[Item], vectors: Vectors) -> list[Entity]:
         """Check rows as `upsert` does, and write nothing."""
         self._check_vectors(vectors)
         if len(items) != len(vectors):
             raise ValueError(f"{len(items)} items, {len(vectors)} vectors")
         return [
-            self._row(item, vector) for item, vector in zip(items, vectors.tolist(), strict=True)
+            self._row(item, vector)
+            for item, vector in zip(items, vectors.astype(np.float32), strict=True)
         ]
 
     def write(self, entities: Sequence[Entity]) -> None:
@@ -370,7 +376,7 @@ class Gallery:
         if not np.all(np.abs(lengths - 1) < _UNIT_TOLERANCE):
             raise ValueError(f"expected vectors of length 1, found {lengths}")
 
-    def _row(self, item: Item, vector: list[float]) -> dict[str, Any]:
+    def _row(self, item: Item, vector: Vectors) -> dict[str, Any]:
         if misfit := self.misfit(item):
             raise UserError(f"catalogue.csv: {misfit}")
         traces = {"digest": item.digest, "source": item.source} if self.traced else {}

@@ -17,7 +17,6 @@ from typing import Any
 
 from serving.atomic import write_json
 from serving.bundle import Bundle
-from serving.catchup import write_photos
 from serving.columns import Column, infer_columns
 from serving.database import Database, Hnsw, address, shown
 from serving.errors import UserError
@@ -162,11 +161,12 @@ def _fill(
     present = gallery.ids()
     starts = range(0, len(items), params.batch)
     batches = [items[start : start + params.batch] for start in starts]
-    missing = [batch for batch in batches if not all(item.id in present for item in batch)]
+    missing = [[item for item in batch if item.id not in present] for batch in batches]
+    missing = [batch for batch in missing if batch]
     encoder = Encoder(bundle, params.threads)
     for batch in track(missing, f"gallery, batches of {params.batch}"):
         photos = [open_photo(workspace.catalogue / item.image) for item in batch]
-        write_photos(gallery, encoder, batch, photos)
+        gallery.insert(batch, encoder.encode_gallery(photos, [item.caption for item in batch]))
     gallery.flush()
     _verify(gallery, len(items))
     _report(workspace, gallery, sum(map(len, missing)), time.monotonic() - started)

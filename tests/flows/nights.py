@@ -38,7 +38,7 @@ from serving.gallery import Gallery
 from tasks.ingest import ingest
 from tasks.stage import run_stage
 
-write = Gallery.upsert
+write = Gallery.insert
 
 def write_slowly(self, items, vectors):
     write(self, items, vectors)
@@ -46,7 +46,7 @@ def write_slowly(self, items, vectors):
     while pathlib.Path("hold").exists():
         time.sleep(0.05)
 
-Gallery.upsert = write_slowly
+Gallery.insert = write_slowly
 run_stage(ingest)
 """
 GIVEN = ROAD[: ROAD.index("ingest")]

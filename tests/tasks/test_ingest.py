@@ -105,14 +105,14 @@ from tasks.ingest import ingest
 from tasks.params import load_params
 from tasks.workspace import Workspace
 
-write = Gallery.upsert
+write = Gallery.insert
 
 def write_and_die(self, items, vectors):
     write(self, items, vectors)
     if items[-1].id == sys.argv[2]:
         os.kill(os.getpid(), signal.SIGKILL)
 
-Gallery.upsert = write_and_die
+Gallery.insert = write_and_die
 ingest(Workspace(pathlib.Path(sys.argv[1])), load_params(pathlib.Path(sys.argv[4])))
 """
 
