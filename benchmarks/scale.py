@@ -415,7 +415,8 @@ def _growth(measured: list[Measured]) -> str:
     found = ""
     for small in measured:
         for large in measured:
-            if small.place == large.place and (small.rows, large.rows) == (10_000, 1_000_000):
+            same = (small.place, small.dimension) == (large.place, large.dimension)
+            if same and (small.rows, large.rows) == (10_000, 1_000_000):
                 ratio = large.one[0] / small.one[0]
                 found += f"\n{large.place}: p50 of 1M is {ratio:.1f} × that of 10k.\n"
     return found

@@ -159,7 +159,7 @@ class Gallery:
         self.write(self.entities(items, vectors))
 
     def insert(self, items: Sequence[Item], vectors: Vectors) -> None:
-        """Write rows as `upsert` does, of ids that are not there: a server has nothing to delete."""
+        """Write rows as `upsert` does, of ids that are not there: a server need not delete."""
         self._client.insert(self.name, self.entities(items, vectors), timeout=TIMEOUT)
         self.__dict__.pop("rows", None)
 
