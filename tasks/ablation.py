@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 from models.capture import CaptureModel
 from models.onnx_export import CaptureHeads
 from serving.atomic import atomic_file
+from serving.bundle import TOKENIZER
 from serving.embedding import TERMS
 from serving.errors import UserError
 from tasks.feature_store import FeatureStore
@@ -75,6 +76,8 @@ class Material:
 def ablation(workspace: Workspace, params: Params, name: str) -> None:
     """Train the variant and write `data/ablation/<name>.parquet`: AP and coverage by query.
 
+    A variant that changes nothing of the training is the road's own network.
+
     Raises:
         UserError: params know no such variant.
     """
@@ -87,7 +90,12 @@ def ablation(workspace: Workspace, params: Params, name: str) -> None:
     manifest = material.manifest
     if variant.seen_only:
         manifest = manifest[~naming_unseen(manifest, params.ablation.unseen)]
-    network, tokenizer, facts = _trained(workspace, manifest, changed, name)
+    if variant.pretrain or variant.seen_only:
+        network, tokenizer = _trained(workspace, manifest, changed, name)
+    else:
+        network = CaptureModel.from_pretrained(workspace.capture).eval()
+        tokenizer = Tokenizer.from_file(str(workspace.capture / TOKENIZER))
+    facts = {"parameters": sum(x.numel() for x in network.parameters())}
     tables = []
     for title, readout in variant.rows.items():
         stored = _stored(workspace, material, readout, network, tokenizer, changed)
@@ -102,14 +110,13 @@ def ablation(workspace: Workspace, params: Params, name: str) -> None:
 
 def _trained(
     workspace: Workspace, manifest: pd.DataFrame, params: Params, name: str
-) -> tuple[CaptureModel, Tokenizer, dict[str, Any]]:
+) -> tuple[CaptureModel, Tokenizer]:
     titles = manifest.loc[manifest["split"] == "train", "caption"].tolist()
     tokenizer = tokenizer_of(params.pretrain, titles)
     stores = FeatureStore.open(workspace.features), FeatureStore.open(workspace.views)
     pairs = Pairs(manifest, *stores, tokenizer, params.pretrain)
     run = train(pairs, params, workspace.checkpoints / "ablation" / name / "run.pt")
-    capture = run.network.capture.eval()
-    return capture, tokenizer, {"parameters": sum(x.numel() for x in capture.parameters())}
+    return run.network.capture.eval(), tokenizer
 
 
 def _stored(

@@ -10,6 +10,7 @@ from serving.errors import UserError
 from tasks.ablation import ablation, other_boxes
 from tasks.ablation_table import ablation_table, compare
 from tasks.params import Params, Readout, Variant, load_params, override
+from tasks.pretrain import pretrain
 from tasks.unseen import is_unseen, naming_unseen
 from tasks.workspace import Workspace
 
@@ -18,7 +19,9 @@ from tasks.workspace import Workspace
 def workspace(viewed: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Features of photos with a gallery, dev and test queries."""
     folder = tmp_path_factory.mktemp("ablation")
-    return Workspace(Path(shutil.copytree(viewed, folder, dirs_exist_ok=True)))
+    workspace = Workspace(Path(shutil.copytree(viewed, folder, dirs_exist_ok=True)))
+    pretrain(workspace, load_params(workspace.root / "params.yaml"))
+    return workspace
 
 
 @pytest.fixture(scope="module")
