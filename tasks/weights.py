@@ -72,9 +72,9 @@ def fit_weights(
     start: Mapping[str, float],
     grid: Sequence[float],
 ) -> dict[str, float]:
-    """Coordinate ascent over `grid` from `start`; a term with start 0 stays out.
+    """Coordinate ascent over `grid` from `start` and from equal weights, whichever ends higher.
 
-    Maximises `quality` of the interleaved rankings.
+    Maximises `quality` of the interleaved rankings; a term with start 0 stays out.
 
     Args:
         queries: what is ranked; a query's rows point into the scores.
@@ -94,12 +94,19 @@ def fit_weights(
         rankings = [interleave([lists[row] for row in query.rows], DEPTH) for query in queries]
         return quality(queries, rankings, answers)
 
-    weights, best = dict(start), judged(start)
-    improved = True
-    while improved:
-        improved = False
-        for term, weight in product(scores, grid):
-            trial = {**weights, term: weight}
-            if any(trial[name] > 0 for name in scores) and (value := judged(trial)) > best + 1e-4:
-                weights, best, improved = trial, value, True
-    return weights
+    def climbed(weights: dict[str, float]) -> tuple[float, dict[str, float]]:
+        best, improved = judged(weights), True
+        while improved:
+            improved = False
+            for term, weight in product(scores, grid):
+                trial = {**weights, term: weight}
+                if (
+                    any(trial[name] > 0 for name in scores)
+                    and (value := judged(trial)) > best + 1e-4
+                ):
+                    weights, best, improved = trial, value, True
+        return best, weights
+
+    # One hill of several: equal weights lie far enough from most starts to find another.
+    ends = [climbed(dict(start)), climbed({term: float(term in scores) for term in start})]
+    return max(ends, key=lambda end: end[0])[1]

@@ -1,8 +1,10 @@
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serving.embedding import TERMS, Vectors, join_parts, query_vectors, split_parts, unit
 from tasks.parity import compare
-from tasks.weights import Answers, DevQuery, fit_weights
+from tasks.weights import Answers, DevQuery, fit_weights, quality
 
 GRID = [0.0, 0.5, 1.0, 2.0]
 
@@ -21,6 +23,25 @@ def test_the_fit_finds_the_part_that_knows_the_answer() -> None:
     scores = {part: instances[part] @ gallery[part].T for part in start}
     weights = fit_weights(queries, scores, Answers.of(ids, labels), start, GRID)
     assert weights["good"] > weights["noise"]
+
+
+@given(st.integers(0, 500))
+def test_the_fit_is_no_worse_than_its_start_and_than_equal_weights(seed: int) -> None:
+    drawn = np.random.default_rng(seed)
+    labels = [f"p{row // 3}" for row in range(30)]
+    answers = Answers.of([f"g{row}" for row in range(30)], labels)
+    queries = [DevQuery(frozenset([f"p{row}"]), np.asarray([row])) for row in range(10)]
+    scores = {part: drawn.normal(size=(10, 30)).astype(np.float32) for part in ("a", "b", "c")}
+    start = dict(zip(scores, drawn.choice([0.5, 1.0, 2.0], 3).tolist(), strict=True))
+
+    def judged(weights: dict[str, float]) -> float:
+        total = np.sum([weights[part] * scores[part] for part in scores], axis=0)
+        order = np.argsort(-total, axis=1, kind="stable")
+        rankings = [[answers.ids[item] for item in row] for row in order]
+        return quality(queries, rankings, answers)
+
+    fitted = judged(fit_weights(queries, scores, answers, start, GRID))
+    assert fitted >= max(judged(start), judged(dict.fromkeys(scores, 1.0)))
 
 
 def test_a_part_that_starts_at_zero_stays_out() -> None:
