@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serving.embedding import TERMS, Vectors, join_parts, query_vectors, split_parts, unit
@@ -25,6 +25,7 @@ def test_the_fit_finds_the_part_that_knows_the_answer() -> None:
     assert weights["good"] > weights["noise"]
 
 
+@example(288)  # from its start alone the ascent ends below equal weights
 @given(st.integers(0, 500))
 def test_the_fit_is_no_worse_than_its_start_and_than_equal_weights(seed: int) -> None:
     drawn = np.random.default_rng(seed)
