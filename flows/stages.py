@@ -1,5 +1,6 @@
 """A DVC stage as a Prefect task. DVC is the cache and decides whether the stage runs."""
 
+import json
 import threading
 from functools import partial
 from importlib.metadata import version
@@ -25,12 +26,40 @@ def run_stages(root: Path, *stages: str) -> State[None]:
     """
     messages = []
     for stage in stages:
+        spread = spread_shards(stage, root)
+        if spread and not spread.is_completed():
+            return Failed(message=spread.message)
         state = dvc_stage(stage, root, return_state=True)
         if not state.is_completed():
             # A new state: Prefect replaces the message of one that belongs to a task.
             return Failed(message=state.message)
         messages.append(str(state.message))
     return Completed(message=", ".join(messages))
+
+
+def spread_shards(stage: str, root: Path) -> State[None] | None:
+    """Have workers write a stage's shards where params say so and DVC would run the stage.
+
+    Returns:
+        How that ended; None where there was nothing to spread.
+    """
+    try:
+        params = load_params(root / "params.yaml").orchestrate
+        if not params.spreads:
+            return None
+        # Imported now: torch and Dask take seconds, which runs that spread nothing need not wait.
+        from flows.shards import STAGES, write_shards
+
+        if stage not in STAGES:
+            return None
+        lines: list[str] = []
+        run_dvc(["status", "--json", stage], root, params, lines.append, _stop_event())
+    except UserError as error:
+        return Failed(message=str(error))
+    except DvcError as error:
+        return Failed(message=f"stage {stage}: {error}; repair it, then run this flow again")
+    changed = json.loads("".join(lines))
+    return write_shards(stage, root, params) if changed else None
 
 
 @task(task_run_name="{stage}", cache_policy=NO_CACHE)

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serving.atomic import atomic_file, write_json
+from serving.errors import UserError
 
 Tokens = NDArray[np.float16]
 
@@ -68,15 +69,37 @@ def work_folder(checkpoints: Path, stage: str, key: str) -> Path:
 
     Args:
         checkpoints: folder of what interrupted stages resume from.
-        stage: its name; what it left there for other inputs is deleted.
+        stage: its name.
         key: digest of the inputs.
     """
-    work = checkpoints / f"{stage}-{key[:16]}"
-    for stale in checkpoints.glob(f"{stage}-*"):
+    return checkpoints / f"{stage}-{key[:16]}"
+
+
+def begin(work: Path) -> None:
+    """Make a work folder, and delete what its stage left beside it for other inputs."""
+    stage = work.name.rpartition("-")[0]
+    for stale in work.parent.glob(f"{stage}-*"):
         if stale != work:
             shutil.rmtree(stale)
     work.mkdir(parents=True, exist_ok=True)
-    return work
+
+
+def check_begun(work: Path) -> None:
+    """Refuse to write into a work folder that is not there: whoever began sees other inputs.
+
+    Raises:
+        UserError: no such folder.
+    """
+    if not work.is_dir():
+        raise UserError(
+            f"{work}: no such folder; every worker has to see the project's folder under the same "
+            "path, with the same data and the same packages"
+        )
+
+
+def missing(work: Path, count: int) -> list[int]:
+    """Numbers of the shards, of `count`, that are not in a work folder yet."""
+    return [number for number in range(count) if not shard_path(work, number).exists()]
 
 
 def shard_path(folder: Path, number: int) -> Path:

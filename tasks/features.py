@@ -3,16 +3,20 @@
     python -m tasks.features
 
 Shards are written under `data/checkpoints/`, keyed by the inputs' digest, so an interrupted run
-goes on with the first missing shard, and moved to `data/features/` when all are there.
+goes on with the missing ones, and moved to `data/features/` when all are there. Who writes a shard
+does not matter: flows spread them over workers (`flows.shards`).
 """
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pandas as pd
+import pyarrow.parquet
 from numpy.typing import NDArray
 
 from models.backbone import Backbone, load_backbone
@@ -20,7 +24,15 @@ from models.onnx_export import export_image_network
 from serving.atomic import atomic_file
 from serving.imaging import crops, geometry, normalise, open_photo
 from tasks.digests import digest
-from tasks.feature_store import FeatureStore, finish, shard_path, work_folder
+from tasks.feature_store import (
+    FeatureStore,
+    begin,
+    check_begun,
+    finish,
+    missing,
+    shard_path,
+    work_folder,
+)
 from tasks.manifest import read_manifest
 from tasks.params import Features, Params
 from tasks.progress import console, track
@@ -31,28 +43,81 @@ BACKBONE = "backbone.onnx"
 """The network in `data/features/`, which the bundle takes over."""
 
 
+@dataclass(frozen=True)
+class _Inputs:
+    """What every shard is made from."""
+
+    proposals: pd.DataFrame
+    images: dict[str, str]
+    backbone: Backbone
+    session: onnxruntime.InferenceSession
+
+
 def features(workspace: Workspace, params: Params) -> None:
     """Write `data/features/` (see `tasks.feature_store`) for every row of the proposals."""
+    for number in track(missing_shards(workspace, params), "visual tokens, shards"):
+        write_shard(workspace, params, number)
     proposals = pd.read_parquet(workspace.proposals)
-    manifest = read_manifest(workspace.manifest).set_index("id")
-    key = digest(workspace.manifest, workspace.proposals, params.features)
-    work = work_folder(workspace.checkpoints, "features", key)
-    images = dict(zip(manifest.index.tolist(), manifest["image"].tolist(), strict=True))
-    backbone = load_backbone(params.features.backbone, params.features.grid)
-    session = backbone_session(backbone, work / BACKBONE, params.features.side)
-    starts = range(0, len(proposals), params.features.shard_rows)
-    for start in track(starts, "visual tokens, shards"):
-        path = shard_path(work, start // params.features.shard_rows)
-        if not path.exists():
-            part = proposals.iloc[start : start + params.features.shard_rows]
-            cut = _crops(workspace.catalogue, part, images, params.features.side)
-            with atomic_file(path) as temporary:
-                np.save(temporary, visual_tokens(session, backbone, cut, params.features.batch))
-    places = _places(proposals, manifest)
+    places = _places(proposals, read_manifest(workspace.manifest).set_index("id"))
+    work = _work(workspace, params)
     finish(work, proposals, places, params.features.shard_rows, workspace.features)
     console.print(
-        f"  {len(proposals):,} proposals × {1 + params.features.grid**2} tokens × "
-        f"{backbone.dimension} → {workspace.features}"
+        f"  {len(proposals):,} proposals × {1 + params.features.grid**2} tokens → "
+        f"{workspace.features}"
+    )
+
+
+def missing_shards(workspace: Workspace, params: Params) -> list[int]:
+    """Numbers of the shards to write; makes what all of them need: folder and network."""
+    work = _work(workspace, params)
+    begin(work)
+    rows = pyarrow.parquet.read_metadata(workspace.proposals).num_rows
+    numbers = missing(work, -(-rows // params.features.shard_rows))
+    if numbers and not (work / BACKBONE).exists():
+        backbone = load_backbone(params.features.backbone, params.features.grid)
+        export_backbone(backbone, work / BACKBONE, params.features.side)
+    return numbers
+
+
+def write_shard(workspace: Workspace, params: Params, number: int, threads: int = 0) -> None:
+    """Write one of the `missing_shards`; in any process that sees the workspace.
+
+    The bytes do not depend on who writes it.
+
+    Args:
+        workspace: the same folder for all.
+        params: the same for all.
+        number: of the shard.
+        threads: of the network; 0: all cores.
+
+    Raises:
+        UserError: this process sees other inputs.
+    """
+    work = _work(workspace, params)
+    check_begun(work)
+    inputs = _inputs(workspace, params.features, work, threads)
+    start = number * params.features.shard_rows
+    part = inputs.proposals.iloc[start : start + params.features.shard_rows]
+    cut = _crops(workspace.catalogue, part, inputs.images, params.features.side)
+    tokens = visual_tokens(inputs.session, inputs.backbone, cut, params.features.batch)
+    with atomic_file(shard_path(work, number)) as temporary:
+        np.save(temporary, tokens)
+
+
+def _work(workspace: Workspace, params: Params) -> Path:
+    key = digest(workspace.manifest, workspace.proposals, params.features)
+    return work_folder(workspace.checkpoints, "features", key)
+
+
+@lru_cache(maxsize=1)
+def _inputs(workspace: Workspace, params: Features, work: Path, threads: int) -> _Inputs:
+    # The name of the work folder changes with the inputs, so what is kept is never stale.
+    manifest = read_manifest(workspace.manifest)
+    return _Inputs(
+        pd.read_parquet(workspace.proposals),
+        dict(zip(manifest["id"].tolist(), manifest["image"].tolist(), strict=True)),
+        load_backbone(params.backbone, params.grid),
+        backbone_session(work / BACKBONE, threads),
     )
 
 
@@ -68,7 +133,7 @@ def extract(
         params: the backbone and its crops.
     """
     backbone = load_backbone(params.backbone, params.grid)
-    session = backbone_session(backbone, workspace.features / BACKBONE, params.side)
+    session = backbone_session(workspace.features / BACKBONE)
     images = dict(zip(manifest.index.tolist(), manifest["image"].tolist(), strict=True))
     cut = _crops(workspace.catalogue, proposals, images, params.side)
     tokens = visual_tokens(session, backbone, cut, params.batch)
@@ -90,19 +155,31 @@ def _crops(
         yield from pool.map(cut, groups)
 
 
-def backbone_session(backbone: Backbone, path: Path, side: int) -> onnxruntime.InferenceSession:
-    """The backbone as ONNX, exported to `path` where it is not there yet.
+def export_backbone(backbone: Backbone, path: Path, side: int) -> None:
+    """Write the backbone as ONNX.
 
     Args:
         backbone: the network.
-        path: of the ONNX file.
+        path: of the file.
         side: of its square input, pixels.
     """
     # Twice as fast as torch on a CPU, and the very network that serving runs.
-    if not path.exists():
-        with atomic_file(path) as temporary:
-            export_image_network(backbone, temporary, "crops", side, ["tokens"])
-    return onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
+    with atomic_file(path) as temporary:
+        export_image_network(backbone, temporary, "crops", side, ["tokens"])
+
+
+def backbone_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """An exported backbone, ready to run.
+
+    Args:
+        path: of the ONNX file.
+        threads: that it computes on; 0: all cores.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(
+        path, options, providers=onnxruntime.get_available_providers()
+    )
 
 
 def visual_tokens(

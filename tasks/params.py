@@ -182,11 +182,25 @@ class Detect(Section):
 
 
 class Orchestrate(Section):
-    """How flows run DVC."""
+    """How flows run DVC, and who writes shards."""
 
     busy_wait_s: float = Field(ge=0)
     busy_pause_s: float = Field(gt=0)
     stop_grace_s: float = Field(ge=0)
+    runner: Literal["thread", "dask"]
+    workers: int = Field(ge=1)
+    dask_address: str | None
+
+    @model_validator(mode="after")
+    def _address_of_dask(self) -> Self:
+        if self.dask_address and self.runner != "dask":
+            raise ValueError(f"dask_address: not used by runner {self.runner}; set runner: dask")
+        return self
+
+    @property
+    def spreads(self) -> bool:
+        """Whether flows have shards written by workers, rather than by the stage itself."""
+        return self.runner == "dask" or self.workers > 1
 
 
 class Evaluate(Section):

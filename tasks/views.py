@@ -5,31 +5,32 @@
 A gallery photo shows one product large and alone; in a query it is small, turned, half hidden and
 on any ground. So each product of a training photo is pasted among others and cut out again by a
 box that is as wrong as a detector's. CAPTURE's second pass sees these (`tasks.pairs`): that both
-show one product costs no label. Interrupted, the stage goes on with the first missing shard.
+show one product costs no label. Shards are kept and spread as those of stage `features`.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
-from models.backbone import load_backbone
+from models.backbone import Backbone, load_backbone
 from serving.atomic import atomic_file
 from serving.boxes import Boxes
 from serving.imaging import Photo, open_photo
 from tasks.cutouts import cut_out, shrink
 from tasks.detect import CERTAIN
 from tasks.digests import digest
-from tasks.feature_store import finish, shard_path, work_folder
+from tasks.feature_store import begin, check_begun, finish, missing, shard_path, work_folder
 from tasks.features import BACKBONE, backbone_session, visual_tokens
 from tasks.manifest import read_manifest
-from tasks.params import Cutouts, Params
+from tasks.params import Cutouts, Features, Params
 from tasks.progress import console, track
 from tasks.scenes import Scenery, seen
 from tasks.sprites import Sprite, sprite_of
@@ -37,43 +38,49 @@ from tasks.stage import run_stage
 from tasks.workspace import Workspace
 
 T = TypeVar("T")
+Drawn = tuple[NDArray[np.uint8], NDArray[np.float32]]
+"""Crops of a shard's views, and their places."""
 
 
 def views(workspace: Workspace, params: Params) -> None:
     """Write `data/views/`, a feature store: `views.count` rows of each single product's photo."""
-    boxes = pd.read_parquet(workspace.proposals).drop_duplicates("id").set_index("id")
-    manifest = read_manifest(workspace.manifest)
-    train = manifest[(manifest["split"] == "train") & (manifest["kind"] != "multi")]
-    made = params.detect.cutouts, params.detect.pseudo_bundles
-    settings = params.features, params.views, *made, params.seed
-    key = digest(workspace.manifest, workspace.proposals, *settings)
-    work = work_folder(workspace.checkpoints, "views", key)
-    backbone = load_backbone(params.features.backbone, params.features.grid)
-    exported = workspace.features / BACKBONE
-    session = backbone_session(backbone, exported, params.features.side)
-    photos = max(1, params.features.shard_rows // params.views.count)
-    numbers = range(-(-len(train) // photos))
-    lacking = [number for number in numbers if not shard_path(work, number).exists()]
-
-    def draw(number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        part = train.iloc[number * photos : (number + 1) * photos]
-        files = [workspace.catalogue / image for image in part["image"]]
-        corners = boxes.loc[part["id"], ["x0", "y0", "x1", "y1"]].to_numpy(np.float32)
-        return _seen(files, corners, params, np.random.default_rng([params.seed, number]))
-
-    drawn = _ahead(draw, lacking)
-    for number, (cut, places) in zip(
-        track(lacking, "views of products, shards"), drawn, strict=True
-    ):
-        with atomic_file(_places(shard_path(work, number))) as temporary:
-            np.save(temporary, places)
-        with atomic_file(shard_path(work, number)) as temporary:
-            np.save(temporary, visual_tokens(session, backbone, [cut], params.features.batch))
+    lacking = missing_shards(workspace, params)
+    drawn = _ahead(lambda number: _draw(workspace, params, number, 0), lacking)
+    shards = track(lacking, "views of products, shards")
+    for number, views_of_shard in zip(shards, drawn, strict=True):
+        _write(workspace, params, number, views_of_shard, 0)
+    work, train, photos = _work(workspace, params), _photos(workspace), _photos_a_shard(params)
     index = pd.DataFrame({"id": np.repeat(train["id"].to_numpy(object), params.views.count)})
+    numbers = range(-(-len(train) // photos))
     kept = [np.load(_places(shard_path(work, number))) for number in numbers]
     together = np.concatenate(kept) if kept else np.zeros((0, 5), np.float32)
     finish(work, index, together, photos * params.views.count, workspace.views)
     console.print(f"  {len(index):,} views of {len(train):,} photos → {workspace.views}")
+
+
+def missing_shards(workspace: Workspace, params: Params) -> list[int]:
+    """Numbers of the shards to write; makes their folder."""
+    work = _work(workspace, params)
+    begin(work)
+    return missing(work, -(-len(_photos(workspace)) // _photos_a_shard(params)))
+
+
+def write_shard(workspace: Workspace, params: Params, number: int, threads: int = 0) -> None:
+    """Write one of the `missing_shards`; in any process that sees the workspace.
+
+    The bytes do not depend on who writes it.
+
+    Args:
+        workspace: the same folder for all.
+        params: the same for all.
+        number: of the shard.
+        threads: that cut and compute; 0: all cores.
+
+    Raises:
+        UserError: this process sees other inputs.
+    """
+    check_begun(_work(workspace, params))
+    _write(workspace, params, number, _draw(workspace, params, number, threads), threads)
 
 
 def _ahead(draw: Callable[[int], T], numbers: Sequence[int]) -> Iterator[T]:
@@ -88,11 +95,61 @@ def _ahead(draw: Callable[[int], T], numbers: Sequence[int]) -> Iterator[T]:
             yield waiting.popleft().result()
 
 
+def _draw(workspace: Workspace, params: Params, number: int, threads: int) -> Drawn:
+    photos = _photos_a_shard(params)
+    part = _photos(workspace).iloc[number * photos : (number + 1) * photos]
+    boxes = pd.read_parquet(workspace.proposals).drop_duplicates("id").set_index("id")
+    files = [workspace.catalogue / image for image in part["image"]]
+    corners = boxes.loc[part["id"], ["x0", "y0", "x1", "y1"]].to_numpy(np.float32)
+    random = np.random.default_rng([params.seed, number])
+    return _seen(files, corners, params, random, threads)
+
+
+def _write(workspace: Workspace, params: Params, number: int, drawn: Drawn, threads: int) -> None:
+    cut, places = drawn
+    work = _work(workspace, params)
+    backbone, session = _network(work, workspace.features / BACKBONE, params.features, threads)
+    tokens = visual_tokens(session, backbone, [cut], params.features.batch)
+    path = shard_path(work, number)
+    with atomic_file(_places(path)) as temporary:
+        np.save(temporary, places)
+    with atomic_file(path) as temporary:
+        np.save(temporary, tokens)
+
+
+def _work(workspace: Workspace, params: Params) -> Path:
+    made = params.detect.cutouts, params.detect.pseudo_bundles
+    settings = params.features, params.views, *made, params.seed
+    key = digest(workspace.manifest, workspace.proposals, *settings)
+    return work_folder(workspace.checkpoints, "views", key)
+
+
+def _photos(workspace: Workspace) -> pd.DataFrame:
+    manifest = read_manifest(workspace.manifest)
+    return manifest[(manifest["split"] == "train") & (manifest["kind"] != "multi")]
+
+
+def _photos_a_shard(params: Params) -> int:
+    return max(1, params.features.shard_rows // params.views.count)
+
+
+@lru_cache(maxsize=1)
+def _network(
+    work: Path, path: Path, params: Features, threads: int
+) -> tuple[Backbone, InferenceSession]:
+    # The name of the work folder changes with the inputs, so what is kept is never stale.
+    return load_backbone(params.backbone, params.grid), backbone_session(path, threads)
+
+
 def _seen(
-    files: Sequence[Path], boxes: Boxes, params: Params, random: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    files: Sequence[Path],
+    boxes: Boxes,
+    params: Params,
+    random: np.random.Generator,
+    threads: int,
+) -> Drawn:
     # OpenCV lets go of the interpreter while it cuts.
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(threads or None) as pool:
         pairs = list(pool.map(partial(_product, params=params.detect.cutouts), files, boxes))
     products = [product for product, _ in pairs]
     rooms = [room for _, room in pairs][: params.detect.pseudo_bundles.photos]

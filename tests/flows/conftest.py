@@ -71,7 +71,7 @@ def project(tmp_path: Path, empty_project: Path) -> Project:
             }
         (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
         params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-        params["orchestrate"] = {"busy_wait_s": 1, "busy_pause_s": 0.5, "stop_grace_s": 10}
+        params["orchestrate"] |= {"busy_wait_s": 1, "busy_pause_s": 0.5, "stop_grace_s": 10}
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
         return tmp_path
 

@@ -1,0 +1,107 @@
+"""Shards of a stage, written by the workers that `orchestrate.runner` of params.yaml names.
+
+Off by default: the stage does as well on one machine. What is written here is there when DVC runs
+the stage, which then only puts it together. The arithmetic is in docs/scale.md.
+"""
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from prefect import State, flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, Failed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect_dask.task_runners import DaskTaskRunner
+
+import tasks.features
+import tasks.views
+from serving.errors import UserError
+from tasks.params import Orchestrate, Params, load_params
+from tasks.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Sharded:
+    """A stage whose shards any process can write that sees the workspace."""
+
+    missing: Callable[[Workspace, Params], list[int]]
+    write: Callable[[Workspace, Params, int, int], None]
+
+
+STAGES = {
+    "features": Sharded(tasks.features.missing_shards, tasks.features.write_shard),
+    "views": Sharded(tasks.views.missing_shards, tasks.views.write_shard),
+}
+
+
+def task_runner(params: Orchestrate) -> TaskRunner[Any]:
+    """What maps shards: threads, a Dask cluster of this machine's own, or the one at an address."""
+    if params.runner == "thread":
+        return ThreadPoolTaskRunner(max_workers=params.workers)
+    if params.dask_address:
+        return DaskTaskRunner(address=params.dask_address)
+    # Processes on the loopback, one shard at a time each, no dashboard.
+    cluster = {"n_workers": params.workers, "threads_per_worker": 1, "dashboard_address": None}
+    return DaskTaskRunner(cluster_kwargs={**cluster, "host": "127.0.0.1"})
+
+
+def write_shards(stage: str, root: Path, params: Orchestrate) -> State[None]:
+    """Write the missing shards of a stage on the task runner that params name.
+
+    Args:
+        stage: one of `STAGES`.
+        root: folder of `dvc.yaml`; workers have to see it under the same path.
+        params: which runner.
+    """
+    runner = task_runner(params)
+    return cast(
+        State[None],
+        shards.with_options(task_runner=runner)(stage, root.resolve(), return_state=True),
+    )
+
+
+@flow(flow_run_name="shards of {stage}")
+def shards(stage: str, root: Path) -> State[None]:
+    """Write the missing shards of a stage; those that are written stay, whatever happens.
+
+    Args:
+        stage: one of `STAGES`.
+        root: folder of `dvc.yaml`.
+    """
+    workspace = Workspace(root)
+    try:
+        params = load_params(root / "params.yaml")
+        numbers = STAGES[stage].missing(workspace, params)
+    except UserError as error:
+        return Failed(message=str(error))
+    except FileNotFoundError as error:
+        return Failed(message=f"{error.filename}: missing; run the stage that makes it first")
+    get_run_logger().info("%s: %d shards to write", stage, len(numbers))
+    futures = [write_one.submit(stage, workspace, params, number) for number in numbers]
+    states = [future.wait() or future.state for future in futures]
+    for state in states:
+        if not state.is_completed():
+            return Failed(message=f"shards of {stage}: {state.message}; run this flow again")
+    writers = {future.result() for future in futures}
+    return Completed(message=f"{stage}: {len(numbers)} shards by {len(writers)} processes")
+
+
+@task(task_run_name="{stage} {number}", cache_policy=NO_CACHE, persist_result=False)
+def write_one(stage: str, workspace: Workspace, params: Params, number: int) -> str:
+    """Write one shard on one core: there are as many of these at once as workers.
+
+    Args:
+        stage: one of `STAGES`.
+        workspace: whose folder is an absolute path.
+        params: of all workers.
+        number: of the shard.
+
+    Returns:
+        Host and process that wrote it.
+    """
+    STAGES[stage].write(workspace, params, number, 1)
+    return f"{platform.node()}:{os.getpid()}"
