@@ -4,6 +4,7 @@ Off by default: the stage does as well on one machine. What is written here is t
 the stage, which then only puts it together. The arithmetic is in docs/scale.md.
 """
 
+import logging
 import os
 import platform
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import dask
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
@@ -22,6 +24,9 @@ import tasks.views
 from serving.errors import UserError
 from tasks.params import Orchestrate, Params, load_params
 from tasks.workspace import Workspace
+
+_GONE = "60 s"
+"""Without any worker for so long, shards of a flow's own cluster fail."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,10 @@ def task_runner(params: Orchestrate) -> TaskRunner[Any]:
         return ThreadPoolTaskRunner(max_workers=params.workers)
     if params.dask_address:
         return DaskTaskRunner(address=params.dask_address)
+    # Its notes at every start and end; warnings stay.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    # It would wait for ever for a worker to come back.
+    dask.config.set({"distributed.scheduler.no-workers-timeout": _GONE})
     # Processes on the loopback, one shard at a time each, no dashboard.
     cluster = {"n_workers": params.workers, "threads_per_worker": 1, "dashboard_address": None}
     return DaskTaskRunner(cluster_kwargs={**cluster, "host": "127.0.0.1"})
@@ -64,8 +73,10 @@ def write_shards(stage: str, root: Path, params: Orchestrate) -> State[None]:
     )
 
 
+# Dask sends flow and task to its workers by value. The quotes keep `State[None]` out: it belongs to
+# whichever module named it first, and one that a worker has not imported would end the worker.
 @flow(flow_run_name="shards of {stage}")
-def shards(stage: str, root: Path) -> State[None]:
+def shards(stage: str, root: Path) -> "State[None]":
     """Write the missing shards of a stage; those that are written stay, whatever happens.
 
     Args:
@@ -82,12 +93,20 @@ def shards(stage: str, root: Path) -> State[None]:
         return Failed(message=f"{error.filename}: missing; run the stage that makes it first")
     get_run_logger().info("%s: %d shards to write", stage, len(numbers))
     futures = [write_one.submit(stage, workspace, params, number) for number in numbers]
-    states = [future.wait() or future.state for future in futures]
-    for state in states:
-        if not state.is_completed():
-            return Failed(message=f"shards of {stage}: {state.message}; run this flow again")
+    for future in futures:
+        future.wait()
+        if not future.state.is_completed():
+            why = future.state.message if future.state.is_final() else "its workers are gone"
+            return Failed(message=f"shards of {stage}: {why}; run this flow again")
     writers = {future.result() for future in futures}
-    return Completed(message=f"{stage}: {len(numbers)} shards by {len(writers)} processes")
+    return Completed(
+        message=f"{stage}: {_count(len(numbers), 'shard', 's')} written by "
+        f"{_count(len(writers), 'process', 'es')}"
+    )
+
+
+def _count(number: int, noun: str, plural: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
 @task(task_run_name="{stage} {number}", cache_policy=NO_CACHE, persist_result=False)

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from serving.bundle import Precision
 from serving.embedding import TERMS, Modality
@@ -191,11 +199,12 @@ class Orchestrate(Section):
     workers: int = Field(ge=1)
     dask_address: str | None
 
-    @model_validator(mode="after")
-    def _address_of_dask(self) -> Self:
-        if self.dask_address and self.runner != "dask":
-            raise ValueError(f"dask_address: not used by runner {self.runner}; set runner: dask")
-        return self
+    @field_validator("dask_address")
+    @classmethod
+    def _address_of_dask(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("runner") == "thread":
+            raise ValueError("of no use to runner thread; set runner: dask")
+        return value
 
     @property
     def spreads(self) -> bool:

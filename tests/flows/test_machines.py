@@ -1,6 +1,5 @@
 """Shards written by other processes are the very bytes of the stage alone."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,39 +7,43 @@ from typing import Any
 
 import psutil
 import pytest
-from clones import change_params
+import yaml
+from clones import REPOSITORY, change_params
 from detected import write_detected
 from distributed import LocalCluster
 
 from flows.shards import task_runner, write_shards
 from flows.stages import run_stages
 from tasks.digests import digest, folder_files
-from tasks.features import BACKBONE, features, missing_shards
-from tasks.params import Params, load_params
+from tasks.features import features, missing_shards
+from tasks.params import load_params
 from tasks.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 Project = Callable[[dict[str, str]], Path]
 SHARD_ROWS = 32
+STAGE = "import sys; open(sys.argv[0].replace('.py', '.out'), 'w').write('1')"
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace whose features the stage computed by itself."""
-    root = write_detected(tmp_path_factory.mktemp("alone"))
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace before its first shard: of the features there is the exported network."""
+    root = write_detected(tmp_path_factory.mktemp("begun"))
     change_params(root, features={"shard_rows": SHARD_ROWS})
-    features(Workspace(root), load_params(root / "params.yaml"))
+    missing_shards(Workspace(root), load_params(root / "params.yaml"))
     return root
 
 
+@pytest.fixture(scope="module")
+def alone(begun: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Digest of the features that the stage computes by itself."""
+    return _finished(_copy(begun, tmp_path_factory.mktemp("alone")))
+
+
 @pytest.fixture
-def root(alone: Path, tmp_path: Path) -> Path:
-    """The same workspace before: of the features there is the exported network alone."""
-    shutil.copytree(alone, tmp_path, dirs_exist_ok=True)
-    workspace = Workspace(tmp_path)
-    shutil.rmtree(workspace.features)
-    return tmp_path
+def root(begun: Path, tmp_path: Path) -> Path:
+    return _copy(begun, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -51,36 +54,39 @@ def cluster() -> Iterator[LocalCluster]:
         yield started
 
 
+def _copy(begun: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(begun, folder, dirs_exist_ok=True))
+
+
 def _finished(root: Path) -> str:
-    workspace, params = Workspace(root), load_params(root / "params.yaml")
-    assert missing_shards(workspace, params) == []
-    features(workspace, params)
-    return _digest(root)
-
-
-def _digest(root: Path) -> str:
+    features(Workspace(root), load_params(root / "params.yaml"))
     return digest(*folder_files(Workspace(root).features))
 
 
-def test_two_dask_processes_write_what_the_stage_writes(
-    alone: Path, root: Path, cluster: LocalCluster
-) -> None:
-    settings = {"runner": "dask", "dask_address": cluster.scheduler_address}
+def _spread(root: Path, **settings: str | int) -> str | None:
     change_params(root, orchestrate=settings)
-    state = write_shards("features", root, load_params(root / "params.yaml").orchestrate)
-    assert state.message == "features: 5 shards by 2 processes"
-    assert _finished(root) == _digest(alone)
+    params = load_params(root / "params.yaml")
+    message = write_shards("features", root, params.orchestrate).message
+    assert missing_shards(Workspace(root), params) == []
+    return message
 
 
-def test_two_threads_write_what_the_stage_writes(alone: Path, root: Path) -> None:
-    change_params(root, orchestrate={"workers": 2})
-    state = write_shards("features", root, load_params(root / "params.yaml").orchestrate)
-    assert state.message == "features: 5 shards by 1 processes"
-    assert _finished(root) == _digest(alone)
+def test_two_dask_processes_write_what_the_stage_writes(
+    alone: str, root: Path, cluster: LocalCluster
+) -> None:
+    message = _spread(root, runner="dask", dask_address=cluster.scheduler_address)
+    assert message == "features: 5 shards written by 2 processes"
+    assert _finished(root) == alone
+
+
+def test_two_threads_write_what_the_stage_writes(alone: str, root: Path) -> None:
+    assert _spread(root, workers=2) == "features: 5 shards written by 1 process"
+    assert _finished(root) == alone
 
 
 def test_a_cluster_of_a_flows_own_listens_on_the_loopback_only(cluster: LocalCluster) -> None:
-    own = psutil.Process(os.getpid())
+    assert cluster.scheduler_address.startswith("tcp://127.0.0.1:")
+    own = psutil.Process()
     listening = {
         connection.laddr.ip
         for process in [own, *own.children(recursive=True)]
@@ -88,3 +94,44 @@ def test_a_cluster_of_a_flows_own_listens_on_the_loopback_only(cluster: LocalClu
         if connection.status == psutil.CONN_LISTEN
     }
     assert listening == {"127.0.0.1"}
+
+
+def test_shards_are_spread_only_where_dvc_would_run_the_stage(project: Project) -> None:
+    root = project({"features": STAGE})
+    assert run_stages(root, "features").message == "features ran"
+    change_params(root, orchestrate={"workers": 2})
+    assert run_stages(root, "features").message == "features was up to date"
+    (root / "features.py").write_text(f"{STAGE} # changed")
+    missing = f"{root.resolve()}/data/manifest.parquet: missing; run the stage that makes it first"
+    assert run_stages(root, "features").message == missing
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"runner": "spark"}, "runner: Input should be 'thread' or 'dask', found 'spark'"),
+        ({"runner": None}, "runner: Input should be 'thread' or 'dask', found None"),
+        ({"workers": 0}, "workers: Input should be greater than or equal to 1, found 0"),
+        (
+            {"dask_address": "tcp://10.0.0.5:8786"},
+            "dask_address: Value error, of no use to runner thread; set runner: dask, "
+            "found 'tcp://10.0.0.5:8786'",
+        ),
+    ],
+)
+def test_a_wrong_runner_is_one_line(tmp_path: Path, settings: dict[str, Any], problem: str) -> None:
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    change_params(tmp_path, orchestrate=settings)
+    state = run_stages(tmp_path, "features")
+    assert (state.name, state.message) == (
+        "Failed",
+        f"{tmp_path}/params.yaml: orchestrate.{problem}",
+    )
+
+
+def test_a_missing_runner_is_one_line(tmp_path: Path) -> None:
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    del params["orchestrate"]["runner"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    message = run_stages(tmp_path, "features").message
+    assert message == f"{tmp_path}/params.yaml: orchestrate.runner: missing; add it"
