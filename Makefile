@@ -41,12 +41,13 @@ test: $(VENV)/.installed ## run the tests; PYTEST=--require-browser: the page's,
 	pytest --ignore=tests/flows $(PYTEST); rest=$$?; \
 	wait $$flows; walked=$$?; cat $$log; exit $$((rest + walked))
 
-check: $(VENV)/.installed ## lint, format, types, import contracts, container
+check: $(VENV)/.installed ## lint, format, types, import contracts, containers
 	@ruff check .
 	@ruff format --check .
 	@mypy
 	@lint-imports
-	@hadolint infra/Dockerfile
+	@hadolint infra/Dockerfile infra/worker.Dockerfile
+	@kubernetes-validate --strict --quiet infra/kubernetes/*.yaml
 	@PREFECT_AUTH=user:password docker-compose -f infra/compose.yaml config --quiet
 
 format: $(VENV)/.installed ## format and repair what ruff can
