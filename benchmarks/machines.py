@@ -23,7 +23,6 @@ import pandas as pd
 import yaml
 from distributed import Client, LocalCluster
 from PIL import Image
-from prefect.testing.utilities import prefect_test_harness
 
 from benchmarks.tables import PAGE, write_section
 from flows.shards import task_runner, write_shards
@@ -110,6 +109,9 @@ def measure(photos: int, shard_rows: int, repeats: int) -> dict[int, float]:
     Raises:
         SystemExit: a run failed, or its bytes are not those of the stage alone.
     """
+    # Imported after `flows`, which turns Prefect's usage tracking off before that.
+    from prefect.testing.utilities import prefect_test_harness
+
     best: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)

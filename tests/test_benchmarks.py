@@ -8,7 +8,7 @@ import pytest
 from served import serve
 from styles import SCENES, Size, write_catalogue
 
-from benchmarks import detection, embeddings, latency, load, machines, refresh, scale
+from benchmarks import detection, embeddings, latency, load, refresh, scale
 from benchmarks.tables import write_section
 from models.detector import Detector, DetectorConfig
 from serving.bundle import Bundle
@@ -134,8 +134,3 @@ def test_latency_takes_turns_and_says_its_ratios() -> None:
     assert "takes 1.50 times" in latency.query_table(
         {"query": 30.0, "networks": 15.0, "index": 5.0}, 1000, 3
     )
-
-
-def test_the_machines_section_tells_the_ratio() -> None:
-    text = machines.section({1: 10.0, 2: 18.0}, photos=2048, shard_rows=64)
-    assert "| 2 | 18.0 | 1.80 times |" in text

@@ -13,6 +13,7 @@ from detected import write_detected
 from distributed import LocalCluster
 from prefect import flow
 
+from benchmarks import machines
 from flows.shards import task_runner, write_shards
 from flows.stages import run_stages
 from tasks.digests import digest, folder_files
@@ -140,3 +141,8 @@ def test_a_missing_runner_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     message = run_stages(tmp_path, "features").message
     assert message == f"{tmp_path}/params.yaml: orchestrate.runner: missing; add it"
+
+
+def test_the_benchmarks_section_tells_the_ratio() -> None:
+    text = machines.section({1: 10.0, 2: 18.0}, photos=2048, shard_rows=64)
+    assert "| 2 | 18.0 | 1.80 times |" in text

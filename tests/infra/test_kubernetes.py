@@ -1,4 +1,4 @@
-"""What the manifests promise, and that they fit the images; `make check` validates their schemas."""
+"""What the manifests promise, and that they fit the image; `make check` has their schemas."""
 
 from collections.abc import Iterator
 from pathlib import Path
