@@ -6,7 +6,7 @@ before, so that neither pays for a start; the one worker's process is bound to o
 turns, and the fastest of each counts: what else a machine does makes them slower only. The bytes
 of all of them are those of the stage alone.
 
-    python -m benchmarks.machines --photos 2048
+    python -m benchmarks.machines --photos 4096
 """
 
 import argparse
@@ -157,8 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the section and write it."""
     title = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.machines", description=title)
-    parser.add_argument("--photos", type=int, default=2048)
-    parser.add_argument("--shard-rows", type=int, default=64)
+    parser.add_argument("--photos", type=int, default=4096)
+    parser.add_argument("--shard-rows", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--page", type=Path, default=PAGE, help="markdown file with the section")
     options = parser.parse_args(arguments)

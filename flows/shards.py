@@ -25,6 +25,7 @@ from serving.errors import UserError
 from tasks.params import Orchestrate, Params, load_params
 from tasks.workspace import Workspace
 
+LOOPBACK = "127.0.0.1"
 _GONE = "60 s"
 """Without any worker for so long, shards of a flow's own cluster fail."""
 
@@ -53,9 +54,16 @@ def task_runner(params: Orchestrate) -> TaskRunner[Any]:
     logging.getLogger("distributed").setLevel(logging.WARNING)
     # It would wait for ever for a worker to come back.
     dask.config.set({"distributed.scheduler.no-workers-timeout": _GONE})
-    # Processes on the loopback, one shard at a time each, no dashboard.
-    cluster = {"n_workers": params.workers, "threads_per_worker": 1, "dashboard_address": None}
-    return DaskTaskRunner(cluster_kwargs={**cluster, "host": "127.0.0.1"})
+    return DaskTaskRunner(
+        cluster_kwargs={
+            "n_workers": params.workers,
+            "threads_per_worker": 1,
+            "host": LOOPBACK,
+            # No dashboard; Dask's port for health and figures is a free one of the loopback's.
+            "dashboard_address": f"{LOOPBACK}:0",
+            "scheduler_kwargs": {"dashboard": False},
+        }
+    )
 
 
 def write_shards(stage: str, root: Path, params: Orchestrate) -> State[None]:
