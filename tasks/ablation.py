@@ -179,7 +179,9 @@ def rank(
         asked = stored.queries(material.dev, readout.mode)
         known = dev_queries(material.dev, asked)
         scores = term_scores(asked.heads, gallery)
-        weights = fit_weights(known, scores, material.answers, weights, params.export.grid)
+        usual = getattr(params.export.weights, readout.mode).model_dump()
+        start = {term: usual[term] or 1.0 if weights[term] else 0.0 for term in TERMS}
+        weights = fit_weights(known, scores, material.answers, start, params.export.grid)
         cosines = gallery_cosines(asked, gallery, weights)
         merging = fit_merging(known, cosines, material.answers, params.export.spreads)
     asked = stored.queries(material.queries.frame, readout.mode)

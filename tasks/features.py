@@ -177,6 +177,8 @@ def backbone_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSessi
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Other threads decode and draw the next crops meanwhile; a pool that spins would starve them.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(
         path, options, providers=onnxruntime.get_available_providers()
     )
