@@ -11,12 +11,14 @@ import pytest
 from processes import LASTING, running
 
 from flows.dvc import BusyError, DvcError, StoppedError, run_dvc
-from tasks.params import Orchestrate
+from tasks.params import load_params
 
 Project = Callable[[dict[str, str]], Path]
 
-PATIENT = Orchestrate(busy_wait_s=30, busy_pause_s=0.2, stop_grace_s=10)
-HASTY = Orchestrate(busy_wait_s=0.1, busy_pause_s=0.1, stop_grace_s=0.5)
+PATIENT = load_params().orchestrate.model_copy(
+    update={"busy_wait_s": 30, "busy_pause_s": 0.2, "stop_grace_s": 10}
+)
+HASTY = PATIENT.model_copy(update={"busy_wait_s": 0.1, "busy_pause_s": 0.1, "stop_grace_s": 0.5})
 
 FINE = "print('some words'); open('one.out', 'w').write('1')"
 DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + LASTING
