@@ -22,6 +22,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 import tasks.features
 import tasks.views
 from serving.errors import UserError
+from tasks.feature_store import WriteShard, check_begun
 from tasks.params import Orchestrate, Params, load_params
 from tasks.workspace import Workspace
 
@@ -34,13 +35,14 @@ _GONE = "60 s"
 class Sharded:
     """A stage whose shards any process can write that sees the workspace."""
 
+    folder: Callable[[Workspace, Params], Path]
     missing: Callable[[Workspace, Params], list[int]]
-    write: Callable[[Workspace, Params, int, int], None]
+    write: WriteShard
 
 
 STAGES = {
-    "features": Sharded(tasks.features.missing_shards, tasks.features.write_shard),
-    "views": Sharded(tasks.views.missing_shards, tasks.views.write_shard),
+    name: Sharded(module.shard_folder, module.missing_shards, module.write_shard)
+    for name, module in (("features", tasks.features), ("views", tasks.views))
 }
 
 
@@ -129,6 +131,11 @@ def write_one(stage: str, workspace: Workspace, params: Params, number: int) -> 
 
     Returns:
         Host and process that wrote it.
+
+    Raises:
+        UserError: this process sees other inputs.
     """
-    STAGES[stage].write(workspace, params, number, 1)
+    work = STAGES[stage].folder(workspace, params)
+    check_begun(work)
+    STAGES[stage].write(workspace, params, work, number, 1)
     return f"{platform.node()}:{os.getpid()}"

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from serving.atomic import atomic_file, write_json
 from serving.errors import UserError
+from tasks.params import Params
+from tasks.workspace import Workspace
 
 Tokens = NDArray[np.float16]
 
@@ -62,6 +65,23 @@ class FeatureStore:
         return np.stack(
             [self.shards[row // self.shard_rows][row % self.shard_rows] for row in rows]
         )
+
+
+class WriteShard(Protocol):
+    """Writes one shard, in any process that sees the workspace; the bytes do not depend on it."""
+
+    def __call__(
+        self, workspace: Workspace, params: Params, work: Path, number: int, threads: int = 0
+    ) -> None:
+        """Write it.
+
+        Args:
+            workspace: the same folder for all.
+            params: the same for all.
+            work: of `work_folder`, begun.
+            number: of the shard.
+            threads: that compute; 0: all cores.
+        """
 
 
 def work_folder(checkpoints: Path, stage: str, key: str) -> Path:

@@ -27,7 +27,6 @@ from tasks.digests import digest
 from tasks.feature_store import (
     FeatureStore,
     begin,
-    check_begun,
     finish,
     missing,
     shard_path,
@@ -55,11 +54,11 @@ class _Inputs:
 
 def features(workspace: Workspace, params: Params) -> None:
     """Write `data/features/` (see `tasks.feature_store`) for every row of the proposals."""
+    work = shard_folder(workspace, params)
     for number in track(missing_shards(workspace, params), "visual tokens, shards"):
-        write_shard(workspace, params, number)
+        write_shard(workspace, params, work, number)
     proposals = pd.read_parquet(workspace.proposals)
     places = _places(proposals, read_manifest(workspace.manifest).set_index("id"))
-    work = _work(workspace, params)
     finish(work, proposals, places, params.features.shard_rows, workspace.features)
     console.print(
         f"  {len(proposals):,} proposals × {1 + params.features.grid**2} tokens → "
@@ -69,7 +68,7 @@ def features(workspace: Workspace, params: Params) -> None:
 
 def missing_shards(workspace: Workspace, params: Params) -> list[int]:
     """Numbers of the shards to write; makes what all of them need: folder and network."""
-    work = _work(workspace, params)
+    work = shard_folder(workspace, params)
     begin(work)
     rows = pyarrow.parquet.read_metadata(workspace.proposals).num_rows
     numbers = missing(work, -(-rows // params.features.shard_rows))
@@ -79,22 +78,10 @@ def missing_shards(workspace: Workspace, params: Params) -> list[int]:
     return numbers
 
 
-def write_shard(workspace: Workspace, params: Params, number: int, threads: int = 0) -> None:
-    """Write one of the `missing_shards`; in any process that sees the workspace.
-
-    The bytes do not depend on who writes it.
-
-    Args:
-        workspace: the same folder for all.
-        params: the same for all.
-        number: of the shard.
-        threads: of the network; 0: all cores.
-
-    Raises:
-        UserError: this process sees other inputs.
-    """
-    work = _work(workspace, params)
-    check_begun(work)
+def write_shard(
+    workspace: Workspace, params: Params, work: Path, number: int, threads: int = 0
+) -> None:
+    """Write one of the `missing_shards`, as `tasks.feature_store.WriteShard` says."""
     inputs = _inputs(workspace, params.features, work, threads)
     start = number * params.features.shard_rows
     part = inputs.proposals.iloc[start : start + params.features.shard_rows]
@@ -104,7 +91,8 @@ def write_shard(workspace: Workspace, params: Params, number: int, threads: int 
         np.save(temporary, tokens)
 
 
-def _work(workspace: Workspace, params: Params) -> Path:
+def shard_folder(workspace: Workspace, params: Params) -> Path:
+    """Where the shards of these inputs are gathered."""
     key = digest(workspace.manifest, workspace.proposals, params.features)
     return work_folder(workspace.checkpoints, "features", key)
 

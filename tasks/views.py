@@ -27,7 +27,7 @@ from serving.imaging import Photo, open_photo
 from tasks.cutouts import cut_out, shrink
 from tasks.detect import CERTAIN
 from tasks.digests import digest
-from tasks.feature_store import begin, check_begun, finish, missing, shard_path, work_folder
+from tasks.feature_store import begin, finish, missing, shard_path, work_folder
 from tasks.features import BACKBONE, backbone_session, visual_tokens
 from tasks.manifest import read_manifest
 from tasks.params import Cutouts, Features, Params
@@ -44,12 +44,12 @@ Drawn = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 def views(workspace: Workspace, params: Params) -> None:
     """Write `data/views/`, a feature store: `views.count` rows of each single product's photo."""
-    lacking = missing_shards(workspace, params)
-    drawn = _ahead(lambda number: _draw(workspace, params, number, 0), lacking)
+    work, lacking = shard_folder(workspace, params), missing_shards(workspace, params)
+    drawn = _ahead(lambda number: _draw(workspace, params, work, number, 0), lacking)
     shards = track(lacking, "views of products, shards")
     for number, views_of_shard in zip(shards, drawn, strict=True):
-        _write(workspace, params, number, views_of_shard, 0)
-    work, train, photos = _work(workspace, params), _photos(workspace), _photos_a_shard(params)
+        _write(workspace, params, work, number, views_of_shard, 0)
+    train, photos = _photos(workspace), _photos_a_shard(params)
     index = pd.DataFrame({"id": np.repeat(train["id"].to_numpy(object), params.views.count)})
     numbers = range(-(-len(train) // photos))
     kept = [np.load(_places(shard_path(work, number))) for number in numbers]
@@ -60,27 +60,17 @@ def views(workspace: Workspace, params: Params) -> None:
 
 def missing_shards(workspace: Workspace, params: Params) -> list[int]:
     """Numbers of the shards to write; makes their folder."""
-    work = _work(workspace, params)
+    work = shard_folder(workspace, params)
     begin(work)
     return missing(work, -(-len(_photos(workspace)) // _photos_a_shard(params)))
 
 
-def write_shard(workspace: Workspace, params: Params, number: int, threads: int = 0) -> None:
-    """Write one of the `missing_shards`; in any process that sees the workspace.
-
-    The bytes do not depend on who writes it.
-
-    Args:
-        workspace: the same folder for all.
-        params: the same for all.
-        number: of the shard.
-        threads: that cut and compute; 0: all cores.
-
-    Raises:
-        UserError: this process sees other inputs.
-    """
-    check_begun(_work(workspace, params))
-    _write(workspace, params, number, _draw(workspace, params, number, threads), threads)
+def write_shard(
+    workspace: Workspace, params: Params, work: Path, number: int, threads: int = 0
+) -> None:
+    """Write one of the `missing_shards`, as `tasks.feature_store.WriteShard` says."""
+    drawn = _draw(workspace, params, work, number, threads)
+    _write(workspace, params, work, number, drawn, threads)
 
 
 def _ahead(draw: Callable[[int], T], numbers: Sequence[int]) -> Iterator[T]:
@@ -95,19 +85,20 @@ def _ahead(draw: Callable[[int], T], numbers: Sequence[int]) -> Iterator[T]:
             yield waiting.popleft().result()
 
 
-def _draw(workspace: Workspace, params: Params, number: int, threads: int) -> Drawn:
+def _draw(workspace: Workspace, params: Params, work: Path, number: int, threads: int) -> Drawn:
+    train, boxes = _inputs(workspace, work)
     photos = _photos_a_shard(params)
-    part = _photos(workspace).iloc[number * photos : (number + 1) * photos]
-    boxes = pd.read_parquet(workspace.proposals).drop_duplicates("id").set_index("id")
+    part = train.iloc[number * photos : (number + 1) * photos]
     files = [workspace.catalogue / image for image in part["image"]]
     corners = boxes.loc[part["id"], ["x0", "y0", "x1", "y1"]].to_numpy(np.float32)
     random = np.random.default_rng([params.seed, number])
     return _seen(files, corners, params, random, threads)
 
 
-def _write(workspace: Workspace, params: Params, number: int, drawn: Drawn, threads: int) -> None:
+def _write(
+    workspace: Workspace, params: Params, work: Path, number: int, drawn: Drawn, threads: int
+) -> None:
     cut, places = drawn
-    work = _work(workspace, params)
     backbone, session = _network(work, workspace.features / BACKBONE, params.features, threads)
     tokens = visual_tokens(session, backbone, [cut], params.features.batch)
     path = shard_path(work, number)
@@ -117,7 +108,8 @@ def _write(workspace: Workspace, params: Params, number: int, drawn: Drawn, thre
         np.save(temporary, tokens)
 
 
-def _work(workspace: Workspace, params: Params) -> Path:
+def shard_folder(workspace: Workspace, params: Params) -> Path:
+    """Where the shards of these inputs are gathered."""
     made = params.detect.cutouts, params.detect.pseudo_bundles
     settings = params.features, params.views, *made, params.seed
     key = digest(workspace.manifest, workspace.proposals, *settings)
@@ -134,10 +126,17 @@ def _photos_a_shard(params: Params) -> int:
 
 
 @lru_cache(maxsize=1)
+def _inputs(workspace: Workspace, work: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    # The name of the work folder changes with the inputs, so what is kept is never stale.
+    boxes = pd.read_parquet(workspace.proposals).drop_duplicates("id").set_index("id")
+    return _photos(workspace), boxes
+
+
+@lru_cache(maxsize=1)
 def _network(
     work: Path, path: Path, params: Features, threads: int
 ) -> tuple[Backbone, InferenceSession]:
-    # The name of the work folder changes with the inputs, so what is kept is never stale.
+    # As `_inputs`.
     return load_backbone(params.backbone, params.grid), backbone_session(path, threads)
 
 
