@@ -51,8 +51,14 @@ def test_the_whole_photo_is_not_proposed_twice_nor_beyond_the_limit() -> None:
 
 
 def test_duplicates_go_and_the_better_stays() -> None:
-    boxes, _ = select([[10, 10, 50, 50], [12, 10, 52, 50]], [0.6, 0.8])
-    assert boxes.tolist() == [[12, 10, 52, 50]]
+    boxes, _ = select([[10, 10, 50, 50], [18, 10, 58, 50]], [0.6, 0.8])
+    assert boxes.tolist() == [[18, 10, 58, 50]]
+
+
+def test_boxes_that_agree_are_measurements_of_one_product_by_their_squared_scores() -> None:
+    boxes, scores = select([[10, 10, 50, 50], [15, 10, 50, 50], [60, 10, 90, 50]], [0.4, 0.8, 0.5])
+    assert boxes.tolist() == [[14, 10, 50, 50], [60, 10, 90, 50]]
+    assert scores.tolist() == [np.float32(0.8), np.float32(0.5)]
 
 
 def test_a_part_goes_but_a_product_before_another_stays() -> None:
