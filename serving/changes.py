@@ -45,9 +45,10 @@ class Fresh(BaseModel):
     caption: Text = Field(default="", description="Its title.")
     label: Text = Field(default="", description="The product; photos of one label are one hit.")
     image: Text = Field(default="", description="Path relative to the catalogue's folder, if any.")
-    fields: dict[Text, Value] = Field(
+    fields: dict[Text, Value | None] = Field(
         default={},
-        description="Cells of the catalogue's own columns by name: all that the index has.",
+        description="Cells of the catalogue's own columns by name: all that the index has; "
+        "null for a number that is not there.",
         examples=[{"price": 12.5, "brand": "AHC"}],
     )
 
@@ -160,6 +161,8 @@ def _change(live: Live, identifier: str, make: Callable[[ProductSearch], None]) 
             return
 
 
-def _cell(value: str | float) -> str:
+def _cell(value: str | float | None) -> str:
+    if value is None:
+        return ""
     # As a catalogue writes numbers: without an exponent.
     return value if isinstance(value, str) else format(Decimal(repr(value)), "f")

@@ -1,6 +1,7 @@
 """The catalogue's own columns (price, brand …) as typed fields of an index.
 
-A column of plain numbers becomes a DOUBLE field, any other a VARCHAR field. A column whose name a
+A column of plain numbers, some of them perhaps blank, becomes a DOUBLE field, any other a VARCHAR
+field. A column whose name a
 Milvus expression cannot hold (`品牌`, `unit price`, `in`) lives in a field `column_<n>`; callers
 keep using its name.
 """
@@ -27,6 +28,10 @@ TRACES = ("digest", "source")
 TRACE_LENGTH = 32
 """Characters of a trace."""
 
+NO_NUMBER = -1e300
+"""What a DOUBLE field holds for a blank cell, far below all numbers that a catalogue can write: a
+server of 2.3 has no fields without a value."""
+
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _RESERVED = {
@@ -46,7 +51,13 @@ class Column:
 
     def cell(self, text: str) -> str | float:
         """The value that the index holds for a cell of the catalogue."""
-        return float(text) if self.numeric else clip(text)
+        if not self.numeric:
+            return clip(text)
+        return float(text) if text else NO_NUMBER
+
+    def value(self, stored: str | float) -> str | float | None:
+        """What callers see of a value of the index; None for the blank cell of a numeric column."""
+        return None if self.numeric and stored == NO_NUMBER else stored
 
 
 def infer_columns(values: Mapping[str, Sequence[str]]) -> tuple[Column, ...]:
@@ -67,8 +78,8 @@ def infer_columns(values: Mapping[str, Sequence[str]]) -> tuple[Column, ...]:
 
 
 def is_number(text: str) -> bool:
-    """Whether a numeric column can hold a cell."""
-    return _NUMBER.fullmatch(text) is not None
+    """Whether a numeric column can hold a cell: a plain number, or nothing."""
+    return not text or _NUMBER.fullmatch(text) is not None
 
 
 def clip(text: str, limit: int = TEXT_BYTES) -> str:
@@ -94,4 +105,4 @@ def _field(name: str, number: int) -> str:
 
 def _numeric(cells: Sequence[str]) -> bool:
     # A leading zero is part of a code (EAN, article number): as a number it would be lost.
-    return bool(cells) and all(_NUMBER.fullmatch(cell) for cell in cells)
+    return any(cells) and all(is_number(cell) for cell in cells)

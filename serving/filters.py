@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from serving.columns import FIXED_FIELDS, TEXT_BYTES, Column, clip
+from serving.columns import FIXED_FIELDS, NO_NUMBER, TEXT_BYTES, Column, clip
 from serving.errors import UserError
 
 MOST_VALUES = 1000
@@ -116,10 +116,10 @@ def _compile(column: Column, raw: Any) -> str:
 def _bounds(column: Column, bounds: Range) -> str:
     if not column.numeric:
         raise ValueError("the column is text: give a value or a list of values")
-    pairs = ((">=", bounds.min), ("<=", bounds.max))
-    return " and ".join(
-        f"{column.field} {sign} {literal(bound)}" for sign, bound in pairs if bound is not None
-    )
+    # Without a lower bound a blank cell would lie within.
+    least = NO_NUMBER if bounds.min is None else bounds.min
+    low = f"{column.field} {'>' if least <= NO_NUMBER else '>='} {literal(least)}"
+    return low if bounds.max is None else f"{low} and {column.field} <= {literal(bounds.max)}"
 
 
 def _typed(column: Column, value: str | float) -> str | float:

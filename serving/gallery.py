@@ -89,8 +89,8 @@ class Hit:
     caption: str
     image: str
     """Path relative to the catalogue's folder."""
-    fields: dict[str, str | float] = field(default_factory=dict)
-    """Cells of the catalogue's own columns by column name."""
+    fields: dict[str, str | float | None] = field(default_factory=dict)
+    """Cells of the catalogue's own columns by column name; None for a number that is not there."""
 
     @property
     def product(self) -> str:
@@ -198,7 +198,7 @@ class Gallery:
                 return f"id {item.id}: no {column.name}, a column of {self.name}; give it"
             if column.numeric and not is_number(item.columns[column.name]):
                 found = clip(repr(item.columns[column.name]), 80)
-                return f"id {item.id}: {column.name} {found}: expected a number"
+                return f"id {item.id}: {column.name} {found}: expected a number or nothing"
         return ""
 
     def traces(self, identifiers: Sequence[str]) -> dict[str, Trace]:
@@ -397,7 +397,7 @@ class Gallery:
             score=float(score),
             caption=str(entity["caption"]),
             image=str(entity["image"]),
-            fields={column.name: entity[column.field] for column in self.columns},
+            fields={column.name: column.value(entity[column.field]) for column in self.columns},
         )
 
     def _all(self, fields: list[str]) -> list[Mapping[str, Any]]:

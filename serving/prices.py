@@ -50,9 +50,9 @@ def has_prices(columns: Sequence[Column]) -> bool:
 def compare(best: Sequence[Hit | None], bundle_price: float | None) -> Parts:
     """Price each instance by its best hit; None stands for one that is unknown."""
     items = tuple(
-        Part(index, hit.id, hit.product, float(hit.fields[PRICE]))
+        Part(index, hit.id, hit.product, float(price))
         for index, hit in enumerate(best)
-        if hit is not None and PRICE in hit.fields
+        if hit is not None and (price := hit.fields.get(PRICE)) is not None
     )
     priced = {part.instance for part in items}
     unknown = tuple(index for index in range(len(best)) if index not in priced)

@@ -42,8 +42,8 @@ class Product:
     caption: str
     image: str
     """Path relative to the catalogue's folder."""
-    fields: dict[str, str | float]
-    """Cells of the catalogue's own columns by column name."""
+    fields: dict[str, str | float | None]
+    """Cells of the catalogue's own columns by column name; null for a number that is not there."""
 
 
 @dataclass(frozen=True)

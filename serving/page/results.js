@@ -244,7 +244,7 @@ function hitCard(hit, place) {
   const link = safeLink(fields.url);
   const name = element("span", { class: "hit-name", text: nameOf(hit) });
   const facts = Object.entries(fields)
-    .filter(([key, value]) => !NOT_FACTS.includes(key) && value !== "")
+    .filter(([key, value]) => !NOT_FACTS.includes(key) && value !== "" && value !== null)
     .map(([key, value]) => fact(key, typeof value === "number" ? number(value) : value));
   return element("li", { class: place ? "hit" : "hit best" },
     picture(productPicture(hit.id, PICTURE), "hit-picture", PICTURE / 2),

@@ -100,6 +100,18 @@ def test_a_product_is_found_by_the_next_query_and_then_missed(running: Service, 
     assert first(running, 41)["id"] != "new"
 
 
+def test_a_price_that_is_not_there_comes_back_as_null(running: Service) -> None:
+    fields = FIELDS | {"price": None}
+    response = running.client.put("/products/new", **as_json(40, fields=fields))
+    assert response.status_code == 204, response.text
+    assert running.client.get("/products/new").json()["fields"] == fields
+    query = {"files": {"photo": png(scene([40]))}}
+    answer = running.client.post("/search", **query).json()
+    assert (answer["parts"]["items"], answer["parts"]["unknown"]) == ([], [0])
+    refused = running.client.put("/products/new", **as_json(40, fields=FIELDS | {"price": "dear"}))
+    assert refused.status_code == 422
+
+
 def test_the_documented_commands_work(running: Service, tmp_path: Path, world: Workspace) -> None:
     (tmp_path / "photo.jpg").write_bytes(png(scene([40])))
     (block,) = (text for text in re.findall(r"```sh\n(.*?)```", DOCS, re.S) if "API_KEY" in text)

@@ -7,13 +7,20 @@ from serving.errors import UserError
 
 
 def test_a_column_of_plain_numbers_is_numeric() -> None:
-    columns = infer_columns({"price": ["1", "2.50", "-0.1"], "brand": ["1", "AHC"]})
+    columns = infer_columns({"price": ["1", "2.50", "-0.1", ""], "brand": ["1", "AHC", "", "2"]})
     assert [column.numeric for column in columns] == [True, False]
     assert columns[0].cell("2.50") == 2.5
     assert columns[1].cell("AHC") == "AHC"
 
 
-@pytest.mark.parametrize("cell", ["", "007", "1e5", "nan", "1,5", " 1", "1234567890123456", "١"])
+def test_a_blank_cell_is_a_number_that_is_not_there() -> None:
+    price, empty = infer_columns({"price": ["1", ""], "empty": ["", ""]})
+    assert price.value(price.cell("")) is None
+    assert price.value(price.cell("0")) == 0
+    assert (empty.numeric, empty.value(empty.cell(""))) == (False, "")
+
+
+@pytest.mark.parametrize("cell", ["007", "1e5", "nan", "1,5", " 1", "1234567890123456", "١"])
 def test_what_a_number_would_change_stays_text(cell: str) -> None:
     (column,) = infer_columns({"code": ["1", cell]})
     assert column.cell(cell) == cell

@@ -42,6 +42,9 @@ NASTY = [
 ]
 
 
+PRICED = len(NASTY) - 1
+
+
 @pytest.mark.parametrize(
     ("filters", "expression"),
     [
@@ -54,6 +57,7 @@ NASTY = [
         ({"价格": "10.5"}, "column_1 == 10.5"),
         ({"价格": {"min": 1}}, "column_1 >= 1.0"),
         ({"价格": Range(min=1, max=2.5)}, "column_1 >= 1.0 and column_1 <= 2.5"),
+        ({"价格": {"max": 2.5}}, "column_1 > -1e+300 and column_1 <= 2.5"),
         ({"brand": "A", "label": "jar"}, 'brand == "A" and label == "jar"'),
     ],
 )
@@ -98,12 +102,12 @@ def test_texts_are_quoted_apart(first: str, second: str) -> None:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
-    """One row per nasty text, as its brand."""
+    """One row per nasty text, as its brand; the last one's price is not there."""
     folder = tmp_path_factory.mktemp("filters") / "milvus.db"
     with Database(str(folder), create=True) as database:
         gallery = database.create_gallery("products_0123456789ab", 4, COLUMNS, {"bundle": "b"})
         items = [
-            Item(f"r{n}", text, "", "", {"brand": text, "价格": str(n)})
+            Item(f"r{n}", text, "", "", {"brand": text, "价格": str(n) if n < PRICED else ""})
             for n, text in enumerate(NASTY)
         ]
         gallery.upsert(items, np.tile(np.float32([[1, 0, 0, 0]]), (len(items), 1)))
@@ -160,13 +164,19 @@ def test_whatever_a_caller_gives_reads_what_it_says_or_is_refused(
         f"r{n}"
         for n, text in enumerate(NASTY)
         if all(
-            holds({"id": f"r{n}", "label": text, "brand": text, "价格": float(n)}[name], condition)
+            holds({"id": f"r{n}", "label": text, "brand": text, "价格": price(n)}[name], condition)
             for name, condition in filters.items()
         )
     }
 
 
-def holds(cell: str | float, condition: Any) -> bool:
+def price(n: int) -> float | None:
+    return float(n) if n < PRICED else None
+
+
+def holds(cell: str | float | None, condition: Any) -> bool:
+    if cell is None:
+        return False
     if isinstance(condition, dict):
         low, high = condition.get("min"), condition.get("max")
         return (
@@ -185,8 +195,10 @@ def test_bounds_find_what_python_finds(shop: Gallery, low: float, high: float) -
         with pytest.raises(UserError):
             found(shop, {"价格": {"min": low}})
         return
-    expected = {f"r{n}" for n in range(len(NASTY)) if low <= n <= high}
+    expected = {f"r{n}" for n in range(PRICED) if low <= n <= high}
     assert found(shop, {"价格": {"min": low, "max": high}}) == expected
+    below = {f"r{n}" for n in range(PRICED) if n <= high}
+    assert found(shop, {"价格": {"max": high}}) == below
 
 
 def test_nothing_was_deleted_by_all_this(shop: Gallery) -> None:

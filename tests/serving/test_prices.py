@@ -14,7 +14,7 @@ from tasks.workspace import Workspace
 CENTS = st.integers(0, 10**7)
 
 
-def hit(price: float, name: str = "jar") -> Hit:
+def hit(price: float | None, name: str = "jar") -> Hit:
     return Hit(f"{name}-1", name, 0.9, "", "", {"price": price})
 
 
@@ -82,7 +82,11 @@ def test_only_a_column_of_numbers_has_prices() -> None:
 
 @given(st.lists(st.none() | CENTS, min_size=1, max_size=8), st.none() | CENTS)
 def test_money_adds_up_to_the_cent(cents: list[int | None], bundle: int | None) -> None:
-    best = [None if price is None else hit(price / 100) for price in cents]
+    # Unknown is a product that is not there, and one whose price is not.
+    none = [None, hit(None)]
+    best = [
+        none[index % 2] if price is None else hit(price / 100) for index, price in enumerate(cents)
+    ]
     parts = compare(best, None if bundle is None else bundle / 100)
     known = [price for price in cents if price is not None]
     assert parts.items == tuple(
