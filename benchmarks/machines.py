@@ -70,9 +70,11 @@ def cluster(workers: int) -> Iterator[str]:
     """The address of a cluster as flows start it; a single worker is bound to one core."""
     params = load_params(PROJECT / "params.yaml").orchestrate
     runner = task_runner(params.model_copy(update={"runner": "dask", "workers": workers}))
-    with LocalCluster(**runner.cluster_kwargs) as started, Client(started) as client:
-        if workers == 1:
-            client.run(_bind)
+    with LocalCluster(**runner.cluster_kwargs) as started:
+        # A default client would win over the address that a flow is given.
+        with Client(started, set_as_default=False) as client:
+            if workers == 1:
+                client.run(_bind)
         yield started.scheduler_address
 
 
@@ -82,7 +84,7 @@ def _bind() -> None:
         os.sched_setaffinity(int(thread.name), {core})
 
 
-def run(begun: Path, scratch: Path, orchestrate: Orchestrate) -> tuple[float, str]:
+def run(begun: Path, scratch: Path, orchestrate: Orchestrate, workers: int) -> tuple[float, str]:
     """Seconds in which the flow wrote all shards of a copy, and the digest of its features."""
     root = scratch / "run"
     shutil.copytree(begun, root)
@@ -91,6 +93,8 @@ def run(begun: Path, scratch: Path, orchestrate: Orchestrate) -> tuple[float, st
     seconds = time.monotonic() - started
     if not state.is_completed():
         raise SystemExit(f"error: {state.message}")
+    if f"by {workers} process" not in str(state.message):
+        raise SystemExit(f"error: expected {workers} writers: {state.message}")
     found = finished(root)
     shutil.rmtree(root)
     return seconds, found
@@ -128,7 +132,7 @@ def measure(photos: int, shard_rows: int, repeats: int) -> dict[int, float]:
                     dask = load_params(begun / "params.yaml").orchestrate.model_copy(
                         update={"runner": "dask", "dask_address": address}
                     )
-                    seconds, found = run(begun, scratch, dask)
+                    seconds, found = run(begun, scratch, dask, workers)
                     if found != alone:
                         raise SystemExit(f"error: {workers} workers wrote other bytes")
                     rate = photos / seconds

@@ -1,7 +1,14 @@
 """Shards written by other processes are the very bytes of the stage alone."""
 
+import os
+import re
+import shlex
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +17,7 @@ import pytest
 import yaml
 from clones import REPOSITORY, change_params
 from detected import write_detected
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 from prefect import flow
 
 from benchmarks import machines
@@ -77,6 +84,40 @@ def test_two_dask_processes_write_what_the_stage_writes(
     alone: str, root: Path, cluster: LocalCluster
 ) -> None:
     message = _spread(root, runner="dask", dask_address=cluster.scheduler_address)
+    assert message == "features: 5 shards written by 2 processes"
+    assert _finished(root) == alone
+
+
+@pytest.fixture
+def documented(tmp_path: Path) -> Iterator[str]:
+    """The address of a cluster that the commands of docs/scale.md start."""
+    found = re.findall(r"^\$ (dask .*)$", (REPOSITORY / "docs/scale.md").read_text("utf-8"), re.M)
+    assert [command.split()[1] for command in found] == ["scheduler", "worker"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    changes = {"10.0.0.5": "127.0.0.1", ":8786": f":{port}", "--nworkers 8": "--nworkers 2"}
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    with ExitStack() as running:
+        for command in found:
+            for old, new in changes.items():
+                command = command.replace(old, new)
+            arguments = shlex.split(command)
+            arguments += ["--port", port] if "scheduler" in arguments else []
+            process = subprocess.Popen(
+                arguments, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL
+            )
+            running.callback(process.wait, 60)
+            running.callback(process.terminate)
+        with Client(f"tcp://127.0.0.1:{port}", timeout="120s", set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=120)
+        yield f"tcp://127.0.0.1:{port}"
+
+
+def test_the_documented_cluster_writes_what_the_stage_writes(
+    alone: str, root: Path, documented: str
+) -> None:
+    message = _spread(root, runner="dask", dask_address=documented)
     assert message == "features: 5 shards written by 2 processes"
     assert _finished(root) == alone
 
