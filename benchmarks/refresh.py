@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from PIL import Image
 
-from serving.atomic import atomic_file
+from benchmarks.tables import PAGE, write_section
 from serving.database import Database
 from tasks.ingest import Receipt, ingest
 from tasks.params import load_params
@@ -125,11 +125,17 @@ def _apart(name: str, root: Path) -> dict[str, float]:
     return result
 
 
-def table(results: dict[int, dict[str, dict[str, float]]]) -> str:
-    """A markdown table: one row per size."""
+def section(results: dict[int, dict[str, dict[str, float]]], trained: bool) -> str:
+    """The section of the page, markdown: one row per size."""
+    networks = "a trained bundle" if trained else "networks that cost next to nothing"
+    title = f"""## Refresh
+
+Processor time of all threads and peak memory, photos of one product, {networks}
+(`python -m benchmarks.refresh`; see the module for what each column is).
+"""
     head = ["products", "ingest", "nothing changed", "one changed", "1 % changed"]
     head += ["1 % beyond one, of an ingestion", "peak MB: ingest", "1 % changed"]
-    lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    lines = [title, f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
     for products, found in results.items():
         beyond = found["share"]["seconds"] - found["one"]["seconds"]
         # A small shop's least change is more than 1 %.
@@ -148,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--products", type=int, action="append")
     parser.add_argument("--bundle", type=Path, help="a trained one; none: given networks")
     parser.add_argument("--repeats", type=int, default=3, help="of each refresh")
-    parser.add_argument("--write", type=Path, help="markdown file")
+    parser.add_argument("--page", type=Path, default=PAGE, help="markdown file with the section")
     parser.add_argument("--step", choices=["ingest", "refresh"], help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -159,11 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for products in options.products or [2000, 10_000]:
         print(f"{products:,} products", flush=True)
         results[products] = measure(products, options.bundle, options.repeats)
-    text = table(results)
+    text = section(results, options.bundle is not None)
     print(text)
-    if options.write:
-        with atomic_file(options.write) as path:
-            path.write_text(text, encoding="utf-8")
+    write_section("refresh", text, options.page)
 
 
 if __name__ == "__main__":

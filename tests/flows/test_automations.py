@@ -121,7 +121,7 @@ def run(arguments: list[str], folder: Path, environment: dict[str, str]) -> tupl
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.road
+@pytest.mark.nights
 def test_drift_starts_retrain_and_a_failure_is_told(drifted: Workspace, tmp_path: Path) -> None:
     with prefect_server(tmp_path) as environment, chat() as (webhook, got):
         api = httpx.Client(base_url=f"{environment['PREFECT_API_URL']}/", trust_env=False)
