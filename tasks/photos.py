@@ -1,10 +1,11 @@
 """Photos of a catalogue as validation sees them: found, decoded, measured, hashed."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -48,14 +49,23 @@ def locate(folder: Path, image: str) -> Path:
     if path.is_absolute() or ".." in path.parts:
         raise ValueError(f"image {image!r} leads out of the catalogue folder")
     try:
-        file = (folder / path).resolve(strict=True)
+        file = _resolved(folder / path.parent) / path.name
+        if file.is_symlink():
+            file = file.resolve(strict=True)
+        mode = file.stat().st_mode
     except (OSError, RuntimeError, ValueError):  # too long, a circle of links, a null character
         raise ValueError(f"image {image!r} is not in the catalogue folder") from None
-    if not file.is_relative_to(folder.resolve()):
+    if not file.is_relative_to(_resolved(folder)):
         raise ValueError(f"image {image!r} leads out of the catalogue folder")
-    if not file.is_file():
+    if not stat.S_ISREG(mode):
         raise ValueError(f"image {image!r} is not a file")
     return file
+
+
+@lru_cache(maxsize=1024)
+def _resolved(folder: Path) -> Path:
+    # A million photos lie in few folders, and to follow links costs more than to read a photo.
+    return folder.resolve(strict=True)
 
 
 def inspect(folder: Path, images: Sequence[str]) -> Iterator[Inspection]:

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
@@ -26,6 +26,7 @@ Outcome = Literal["added", "changed", "removed", "quarantined", "withheld"]
 REPEATED = "its id occurs more than once"
 
 _PAGE = 1000
+_ROWS_A_THREAD = 50
 _SCHEMA = """
 CREATE TABLE source (id TEXT, line INTEGER, gallery INTEGER, digest TEXT, cells TEXT);
 CREATE INDEX source_by_id ON source (id);
@@ -34,6 +35,7 @@ CREATE TABLE todo (number INTEGER PRIMARY KEY, id TEXT, line INTEGER, digest TEX
     outcome TEXT, reason TEXT DEFAULT '');
 CREATE INDEX todo_by_id ON todo (id);
 """
+_MARKS = {"source": "(?, ?, ?, ?, ?)", "held": "(?, ?)"}
 _CHANGED = """
 INSERT INTO todo (id, line, digest, cells, outcome)
 SELECT source.id, line, digest, cells, CASE WHEN held.id IS NULL THEN 'added' ELSE 'changed' END
@@ -101,7 +103,11 @@ class Plan:
         read = 0
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for page in pages(stream_rows(folder / TABLE), _PAGE):
-                digests = pool.map(lambda row: _digest(row[1], folder, columns), page)
+                # A thread takes some rows at once: handing one over costs more than its digest.
+                parts = pages(page, _ROWS_A_THREAD)
+                digests = chain.from_iterable(
+                    pool.map(lambda part: [_digest(row[1], folder, columns) for row in part], parts)
+                )
                 self._insert(
                     "source",
                     (
@@ -174,9 +180,7 @@ class Plan:
 
     def _insert(self, table: str, rows: Iterable[tuple[object, ...]]) -> None:
         self._table.execute("BEGIN")
-        for row in rows:
-            marks = ", ".join("?" * len(row))
-            self._table.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+        self._table.executemany(f"INSERT INTO {table} VALUES {_MARKS[table]}", rows)
         self._table.execute("COMMIT")
 
 

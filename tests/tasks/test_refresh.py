@@ -120,7 +120,7 @@ def test_a_bad_row_is_named_and_the_rest_goes_on(shop: Shop, params: Params) -> 
     reasons = {row["id"]: row.get("reason", "") for row in listed(refreshed)["products"]}
     assert "in no format that is known" in reasons["n20"]
     assert "is not in the catalogue folder" in reasons["n21"]
-    assert reasons["n22"] == "id n22: price 'cheap': expected a number"
+    assert reasons["n22"] == "id n22: price 'cheap': expected a number or nothing"
     assert reasons["n23"] == "a gallery row needs the label of one product, it has 0"
     assert "does not decode" in reasons["g0-0"]
     assert reasons["n24"] == ""
