@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
@@ -43,19 +43,20 @@ def locate(folder: Path, image: str) -> Path:
         ValueError: none is named, it is not there, or the path leads out of the folder: it is
             absolute, holds `..`, or passes through a link that points elsewhere.
     """
-    path = PurePosixPath(image)
     if not image:
         raise ValueError("no image is named")
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"image {image!r} leads out of the catalogue folder")
+    head, name = os.path.split(image)
     try:
-        file = _resolved(folder / path.parent) / path.name
-        if file.is_symlink():
+        parent, within = _resolved(folder, head)
+        file = parent / name
+        mode = file.lstat().st_mode
+        if stat.S_ISLNK(mode):
             file = file.resolve(strict=True)
-        mode = file.stat().st_mode
+            mode = file.stat().st_mode
+            within = file.is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError):  # too long, a circle of links, a null character
         raise ValueError(f"image {image!r} is not in the catalogue folder") from None
-    if not file.is_relative_to(_resolved(folder)):
+    if not within or image.startswith("/") or ".." in image.split("/"):
         raise ValueError(f"image {image!r} leads out of the catalogue folder")
     if not stat.S_ISREG(mode):
         raise ValueError(f"image {image!r} is not a file")
@@ -63,9 +64,11 @@ def locate(folder: Path, image: str) -> Path:
 
 
 @lru_cache(maxsize=1024)
-def _resolved(folder: Path) -> Path:
+def _resolved(folder: Path, below: str) -> tuple[Path, bool]:
+    """A folder of a catalogue without its links, and whether it is within."""
     # A million photos lie in few folders, and to follow links costs more than to read a photo.
-    return folder.resolve(strict=True)
+    found = (folder / below).resolve(strict=True)
+    return found, found.is_relative_to(folder.resolve())
 
 
 def inspect(folder: Path, images: Sequence[str]) -> Iterator[Inspection]:
