@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import pytest
+import yaml
 from bundles import scene, write_bundle, write_gallery, write_photo
 from worlds import tiny_params
 
@@ -121,8 +122,9 @@ def test_a_killed_run_goes_on_where_it_was(
     workspace: Workspace, params: Params, tmp_path: Path
 ) -> None:
     project = Path(__file__).parents[2]
-    text = (tmp_path / "params.yaml").read_text(encoding="utf-8")
-    (tmp_path / "params.yaml").write_text(text.replace("batch: 32 # photos enc", "batch: 4 #"))
+    given = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
+    given["ingest"]["batch"] = params.ingest.batch
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(given), encoding="utf-8")
     # Dies after the second of three batches.
     paths = [str(path) for path in (tmp_path, "g3-1", project, tmp_path / "params.yaml")]
     child = subprocess.run([sys.executable, "-c", KILLED, *paths], cwd=project, check=False)
