@@ -45,6 +45,9 @@ def locate(folder: Path, image: str) -> Path:
     """
     if not image:
         raise ValueError("no image is named")
+    outside = f"image {image!r} leads out of the catalogue folder"
+    if image.startswith("/") or ".." in image.split("/"):
+        raise ValueError(outside)
     head, name = os.path.split(image)
     try:
         parent, within = _resolved(folder, head)
@@ -56,8 +59,8 @@ def locate(folder: Path, image: str) -> Path:
             within = file.is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError):  # too long, a circle of links, a null character
         raise ValueError(f"image {image!r} is not in the catalogue folder") from None
-    if not within or image.startswith("/") or ".." in image.split("/"):
-        raise ValueError(f"image {image!r} leads out of the catalogue folder")
+    if not within:
+        raise ValueError(outside)
     if not stat.S_ISREG(mode):
         raise ValueError(f"image {image!r} is not a file")
     return file
