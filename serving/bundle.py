@@ -122,6 +122,8 @@ class Bundle(Section):
     """Differences of the fp32 networks to torch's, by network."""
     int8: dict[str, Any] | None = None
     """What int8 costs: cosines with fp32 by network, and metrics; None where no network is int8."""
+    declined_int8: dict[str, Any] | None = None
+    """What int8 would have cost, where that was too much and the networks stayed fp32."""
 
     @property
     def dimension(self) -> int:

@@ -33,6 +33,7 @@ from serving.bundle import (
     TOKENIZER,
     BackboneSettings,
     DetectorSettings,
+    PrecisionSettings,
 )
 from serving.embedding import PARTS
 from serving.errors import UserError
@@ -47,6 +48,7 @@ from tasks.parity import Parity, compare
 from tasks.progress import console
 from tasks.stage import run_stage
 from tasks.stored import Arrays, StoredPhotos, capture_inputs
+from tasks.weights import DEPTH
 from tasks.workspace import Workspace
 
 Outputs = Sequence[NDArray[Any]]
@@ -95,11 +97,18 @@ def export(workspace: Workspace, params: Params) -> None:
         fitted = fit(stored, manifest, params.export, params.evaluate.match_iou)
         chosen = [name for name, value in params.export.precision if value == "int8"]
         if chosen:
+            exact = {name: (folder / NETWORKS[name]).read_bytes() for name in chosen}
             parity = _quantise(chosen, exported, workspace, manifest, store, facts, params, folder)
             seen = _seen(workspace, manifest, facts, folder)
             served = _stored(seen, folder, params)
             loss = cost(manifest, served, stored, fitted, params.evaluate.resamples, params.seed)
-            facts["int8"] = {"networks": parity, "cost": loss}
+            figures = {"networks": parity, "cost": loss}
+            if loss is None or loss[f"mAP@{DEPTH}"]["mean"] >= -params.promote.max_int8_loss:
+                facts["int8"] = figures
+            else:
+                facts |= {"declined_int8": figures, "precision": PrecisionSettings().model_dump()}
+                for name, content in exact.items():
+                    (folder / NETWORKS[name]).write_bytes(content)
         facts |= _learned(facts, fitted)
         facts["parity"] = {name: network.parity.as_json() for name, network in exported.items()}
         names = [*NETWORKS.values(), TOKENIZER]
@@ -111,7 +120,10 @@ def export(workspace: Workspace, params: Params) -> None:
         )
     for name, network in exported.items():
         console.print(f"  {NETWORKS[name]}: {network.parity.line()}")
-    _print_int8(facts.get("int8"))
+    _print_int8(facts.get("int8") or facts.get("declined_int8"))
+    if "declined_int8" in facts:
+        limit = params.promote.max_int8_loss
+        console.print(f"  more than promote.max_int8_loss, {limit}: the networks stay fp32")
     console.print(f"  weights of the terms: {dict(fitted.weights['both'])} → {workspace.bundle}")
 
 

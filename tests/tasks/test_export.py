@@ -76,6 +76,25 @@ def test_the_bundle_says_what_int8_costs(settings: dict[str, Any]) -> None:
     assert min(found["min_cosine"] for found in settings["parity"].values()) > 0.9999
 
 
+def test_int8_that_costs_too_much_is_declined(
+    workspace: Workspace, tiny_params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = {"queries": 20, "mAP@10": {"mean": -0.02, "low": -0.03, "high": -0.01}}
+    monkeypatch.setattr("tasks.export.cost", lambda *_: loss)
+    mine = Workspace(Path(shutil.copytree(workspace.root, tmp_path, dirs_exist_ok=True)))
+    limited = {
+        "export": tiny_params.export.model_copy(
+            update={"precision": Precisions.model_validate(PRECISION)}
+        ),
+        "promote": tiny_params.promote.model_copy(update={"max_int8_loss": 0.01}),
+    }
+    export(mine, tiny_params.model_copy(update=limited))
+    bundle = Bundle.open(mine.bundle)
+    assert bundle.precision.model_dump() == {"detector": "fp32", "backbone": "fp32"}
+    assert not operators(mine.bundle / "backbone.onnx")["QuantizeLinear"]
+    assert (bundle.int8, bundle.declined_int8["cost"]) == (None, loss)  # type: ignore[index]
+
+
 def test_int8_answers_nearly_as_fp32_and_in_batches_as_alone(
     workspace: Workspace, settings: dict[str, Any], tmp_path: Path
 ) -> None:
