@@ -33,7 +33,7 @@ from models.rounding import round_weights
 Inputs = Mapping[str, NDArray[Any]]
 
 FLOAT_CONVOLUTIONS = 9
-"""Convolutions next to the pixels that stay fp32: a twentieth of the time, and most of the error."""
+"""Convolutions next to the pixels that stay fp32: a twentieth of the time, most of the error."""
 
 SEVEN_BITS = 64
 """Largest weight where products are summed in pairs: 2 x 255 x 64 is just below 2 to the 15th."""
