@@ -1,9 +1,8 @@
 """The catalogue's own columns (price, brand …) as typed fields of an index.
 
 A column of plain numbers, some of them perhaps blank, becomes a DOUBLE field, any other a VARCHAR
-field. A column whose name a
-Milvus expression cannot hold (`品牌`, `unit price`, `in`) lives in a field `column_<n>`; callers
-keep using its name.
+field. A column whose name a Milvus expression cannot hold (`品牌`, `unit price`, `in`) lives in a
+field `column_<n>`; callers keep using its name.
 """
 
 import json

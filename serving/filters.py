@@ -117,8 +117,8 @@ def _bounds(column: Column, bounds: Range) -> str:
     if not column.numeric:
         raise ValueError("the column is text: give a value or a list of values")
     # Without a lower bound a blank cell would lie within.
-    least = NO_NUMBER if bounds.min is None else bounds.min
-    low = f"{column.field} {'>' if least <= NO_NUMBER else '>='} {literal(least)}"
+    least = NO_NUMBER if bounds.min is None else max(bounds.min, NO_NUMBER)
+    low = f"{column.field} {'>' if least == NO_NUMBER else '>='} {literal(least)}"
     return low if bounds.max is None else f"{low} and {column.field} <= {literal(bounds.max)}"
 
 

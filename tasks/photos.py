@@ -50,7 +50,7 @@ def locate(folder: Path, image: str) -> Path:
         raise ValueError(outside)
     head, name = os.path.split(image)
     try:
-        parent, within = _resolved(folder, head)
+        parent, within = _resolved(folder.absolute(), head)
         file = parent / name
         mode = file.lstat().st_mode
         if stat.S_ISLNK(mode):

@@ -17,7 +17,7 @@ from typing import Literal, Self, TypeVar
 from serving.columns import Column
 from serving.gallery import Gallery, Item, content_digest
 from serving.journal import Journal, sha256
-from tasks.photos import locate
+from tasks.photos import SLICE, locate
 from tasks.rows import COLUMNS, TABLE, Row, parse_labels, stream_rows
 
 Thing = TypeVar("Thing")
@@ -26,7 +26,6 @@ Outcome = Literal["added", "changed", "removed", "quarantined", "withheld"]
 REPEATED = "its id occurs more than once"
 
 _PAGE = 1000
-_ROWS_A_THREAD = 50
 _SCHEMA = """
 CREATE TABLE source (id TEXT, line INTEGER, gallery INTEGER, digest TEXT, cells TEXT);
 CREATE INDEX source_by_id ON source (id);
@@ -104,7 +103,7 @@ class Plan:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for page in pages(stream_rows(folder / TABLE), _PAGE):
                 # A thread takes some rows at once: handing one over costs more than its digest.
-                parts = pages(page, _ROWS_A_THREAD)
+                parts = pages(page, SLICE)
                 digests = chain.from_iterable(
                     pool.map(lambda part: [_digest(row[1], folder, columns) for row in part], parts)
                 )

@@ -57,6 +57,7 @@ PRICED = len(NASTY) - 1
         ({"价格": "10.5"}, "column_1 == 10.5"),
         ({"价格": {"min": 1}}, "column_1 >= 1.0"),
         ({"价格": Range(min=1, max=2.5)}, "column_1 >= 1.0 and column_1 <= 2.5"),
+        ({"价格": {"min": -1e308}}, "column_1 > -1e+300"),
         ({"价格": {"max": 2.5}}, "column_1 > -1e+300 and column_1 <= 2.5"),
         ({"brand": "A", "label": "jar"}, 'brand == "A" and label == "jar"'),
     ],
