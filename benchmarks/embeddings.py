@@ -73,7 +73,8 @@ class Embeddings:
     def _heads(self, rng: np.random.Generator, still: Latent, view: Latent) -> Mapping[str, Latent]:
         photo, title = still + view, still + _TITLE_VIEW * view
         whole = (photo + title) / 2
-        points = {"raw": photo, "visual": photo, "text": title, "joint": whole, "read": title}
+        points = {"text": title, "joint": whole, "read": title}
+        points |= dict.fromkeys(("raw", "colour", "visual"), photo)
         heads = {}
         for name, latent in points.items():
             flat = latent @ self._projections[name]

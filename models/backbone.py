@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.colour import COLOURS, ColourHistogram
+from models.pooling import pooled
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 LITE0 = "efficientnet-lite0"
@@ -19,47 +22,38 @@ class Backbone(nn.Module):
     """A feature map pooled into tokens: the whole crop first, then a grid of its regions.
 
     Attributes:
-        dimension: channels of a token.
+        features: channels of the feature map.
         mean, std: the normalisation that the weights expect, per RGB channel of 0..1 pixels.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    dimension: int
+    features: int
 
     def __init__(self, grid: int) -> None:
         super().__init__()
         self.grid = grid
+        self.colours = ColourHistogram(self.mean, self.std, grid)
+
+    @property
+    def dimension(self) -> int:
+        """Channels of a token: the feature map's, then the colours'."""
+        return self.features + COLOURS
 
     def feature_map(self, crops: Tensor) -> Tensor:
-        """The last feature map `[N, dimension, h, w]` of normalised crops `[N, 3, R, R]`."""
+        """The last feature map `[N, features, h, w]` of normalised crops `[N, 3, R, R]`."""
         raise NotImplementedError
 
     def forward(self, crops: Tensor) -> Tensor:
         """Tokens `[N, 1 + grid * grid, dimension]` of normalised crops `[N, 3, R, R]`.
 
-        Token 0 is the mean over the map; the others are means over the grid's cells, row by row.
+        Token 0 is the mean over the map and the whole crop's colours; the others are those of the
+        grid's cells, row by row.
         """
         features = self.feature_map(crops)
-        pooled = features.mean(dim=(2, 3)).unsqueeze(1)
-        cells = _pool_cells(features, self.grid).flatten(2).transpose(1, 2)
-        return torch.cat([pooled, cells], dim=1)
-
-
-def _pool_cells(features: Tensor, grid: int) -> Tensor:
-    # Adaptive pooling to a size that does not divide the map has no ONNX operator; a fixed matrix
-    # of averages along each axis is the same sum.
-    rows = _averages(features.shape[2], grid).to(features)
-    columns = _averages(features.shape[3], grid).to(features)
-    return torch.einsum("nchw,gh,kw->ncgk", features, rows, columns)
-
-
-def _averages(length: int, cells: int) -> Tensor:
-    matrix = torch.zeros(cells, length)
-    for cell in range(cells):
-        start, end = cell * length // cells, -(-(cell + 1) * length // cells)
-        matrix[cell, start:end] = 1 / (end - start)
-    return matrix
+        whole = features.mean(dim=(2, 3)).unsqueeze(1)
+        cells = pooled(features, self.grid).flatten(2).transpose(1, 2)
+        return torch.cat([torch.cat([whole, cells], dim=1), self.colours(crops)], dim=2)
 
 
 def lite0() -> Any:
@@ -83,7 +77,7 @@ def lite0_weights() -> dict[str, Tensor]:
 class EfficientNetLite0(Backbone):
     """EfficientNet-Lite0 (Apache-2.0) with the ImageNet weights of its package; 1280 channels."""
 
-    dimension = 1280
+    features = 1280
 
     def __init__(self, grid: int) -> None:
         super().__init__(grid)
@@ -105,7 +99,7 @@ class HuggingFaceBackbone(Backbone):
 
         config = AutoConfig.from_pretrained(name)
         self.network: Any = AutoModel.from_pretrained(name)
-        self.dimension = int(
+        self.features = int(
             config.hidden_sizes[-1] if hasattr(config, "hidden_sizes") else config.hidden_size
         )
 

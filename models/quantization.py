@@ -87,9 +87,21 @@ def quantise(path: Path, batches: Iterable[Inputs]) -> None:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[node.name for node in nodes[:FLOAT_CONVOLUTIONS]],
+            nodes_to_exclude=[node.name for node in nodes[:FLOAT_CONVOLUTIONS]] + _apart(model),
             extra_options={"TensorQuantOverrides": scales},
         )
+
+
+def _apart(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that read no convolution: what counts colours is exact and stays so."""
+    convolved: set[str] = set()
+    apart = []
+    for node in model.graph.node:
+        if node.op_type == "Conv" or convolved.intersection(node.input):
+            convolved.update(node.output)
+        else:
+            apart.append(node.name)
+    return apart
 
 
 def _round_pointwise(

@@ -46,6 +46,15 @@ class BackboneSettings(Section):
     grid: int = Field(ge=0)
     """The crop's region tokens are a grid of this side."""
     dimension: int = Field(ge=1)
+    """Of a token: the feature map's channels and the colours."""
+    features: int = Field(ge=1)
+    """The feature map's channels."""
+
+    @model_validator(mode="after")
+    def _with_colours(self) -> Self:
+        if self.features >= self.dimension:
+            raise ValueError(f"features: expected less than dimension, found {self.features}")
+        return self
 
 
 class CaptureSettings(Section):
@@ -81,7 +90,7 @@ Precision = Literal["fp32", "int8"]
 
 
 class PrecisionSettings(Section):
-    """What detector and backbone compute with; bundles from before int8 do not say: fp32."""
+    """What detector and backbone compute with."""
 
     detector: Precision = "fp32"
     backbone: Precision = "fp32"
@@ -106,7 +115,7 @@ class Bundle(Section):
     """The checked settings of a bundle folder; `Bundle.open` makes it."""
 
     folder: Path
-    format: Literal[2]
+    format: Literal[3]
     version: str = Field(pattern=r"^[0-9a-f]{12}$")
     sha256: dict[str, str]
     detector: DetectorSettings

@@ -1,12 +1,12 @@
-"""The instance embedding: four unit parts joined into one vector.
+"""The instance embedding: five unit parts joined into one vector.
 
 The paper joins the co-transformer's output with the two contrastive features (sec. 3.3). Here the
-frozen backbone's pooled feature is the first of four parts (`raw`, `visual`, `text`, `joint`) and
-gallery parts count alike. A query compares more than like with like: the visual and text heads
-share one space, so its photo is compared with the gallery's titles as well, and its title's words
-that belong to the box (`read`) once more. Each comparison is a term, `TERMS`, with a weight of the
-bundle; the inner product of a query and a gallery vector is then, up to one constant per query,
-`sum_t w_t cos(query_t, item_t)`, and new weights need no new index.
+frozen backbone's pooled feature and the crop's colours come first (`raw`, `colour`, `visual`,
+`text`, `joint`) and gallery parts count alike. A query compares more than like with like: the
+visual and text heads share one space, so its photo is compared with the gallery's titles as well,
+and its title's words that belong to the box (`read`) once more. Each comparison is a term, `TERMS`,
+with a weight of the bundle; the inner product of a query and a gallery vector is then, up to one
+constant per query, `sum_t w_t cos(query_t, item_t)`, and new weights need no new index.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 Modality = Literal["both", "photo", "title"]
 
-PARTS = ("raw", "visual", "text", "joint")
+PARTS = ("raw", "colour", "visual", "text", "joint")
 
 TERMS = {
     "raw": ("raw", "raw"),
+    "colour": ("colour", "colour"),
     "visual": ("visual", "visual"),
     "text": ("text", "text"),
     "joint": ("joint", "joint"),
@@ -36,6 +37,16 @@ def unit(vectors: Vectors) -> Vectors:
     """Scale each row of `[N, d]` to Euclidean length 1; a zero row stays zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
+
+
+def seen_parts(pooled: Vectors, features: int) -> dict[str, Vectors]:
+    """The parts that the backbone gives by itself, unit rows, of its pooled tokens.
+
+    Args:
+        pooled: `[N, D]`: the first token of each instance.
+        features: how many of its numbers are the feature map's; the others are the colours.
+    """
+    return {"raw": unit(pooled[:, :features]), "colour": unit(pooled[:, features:])}
 
 
 def modality(has_photo: bool, has_title: bool) -> Modality:

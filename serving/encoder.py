@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from serving.boxes import Boxes
 from serving.bundle import CAPTURE, TOKENIZER, Bundle
-from serving.embedding import Vectors, join_parts, modality, query_vectors, unit
+from serving.embedding import Vectors, join_parts, modality, query_vectors, seen_parts
 from serving.errors import UserError
 from serving.imaging import Photo
 from serving.limits import MOST_BOXES
@@ -212,7 +212,7 @@ class Encoder:
         has_photo = np.float32(visual is not None)
         has_title = mask.any(axis=1, keepdims=True).astype(np.float32)
         vectors = {
-            "raw": unit(seen.tokens[:, 0]),
+            **seen_parts(seen.tokens[:, 0], self.bundle.backbone.features),
             "visual": visual_head * has_photo,
             "text": text_head * has_title,
             "read": read * has_title * has_photo,

@@ -10,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 
 from serving.atomic import atomic_folder, write_json
-from serving.embedding import unit
+from serving.embedding import seen_parts
 from serving.errors import UserError
 from tasks.ablation import Material, scored
 from tasks.baselines import BM25, Gallery, Titles, rank_baselines
@@ -137,7 +137,7 @@ def _baselines(workspace: Workspace, material: Material) -> pd.DataFrame:
     rows = store.rows_by_id()
 
     def raw(places: list[int]) -> np.ndarray:
-        return unit(store.tokens(places)[:, 0].astype(np.float32))
+        return seen_parts(store.tokens(places)[:, 0].astype(np.float32), store.features)["raw"]
 
     captions = material.gallery["caption"].tolist()
     best = [rows[photo][0] for photo in material.gallery["id"]]

@@ -53,7 +53,7 @@ from tasks.workspace import Workspace
 
 Outputs = Sequence[NDArray[Any]]
 
-FORMAT = 2
+FORMAT = 3
 """Of `bundle.json`; serving refuses one that it does not know."""
 
 NETWORKS = {"detector": DETECTOR, "backbone": BACKBONE, "capture": CAPTURE}
@@ -249,7 +249,8 @@ def _export_backbone(
         folder / BACKBONE,
         {"crops": inputs},
         [tokens],
-        lambda outputs: [outputs[0][:, 0]],
+        # The colours are no estimate: together they would hide what the feature map lost.
+        lambda outputs: list(np.split(outputs[0][:, 0], [backbone.features], axis=1)),
         searched=True,
     )
 
@@ -285,6 +286,7 @@ def _facts(workspace: Workspace, params: Params, folder: Path) -> dict[str, Any]
             "std": list(backbone.std),
             "grid": params.features.grid,
             "dimension": backbone.dimension,
+            "features": backbone.features,
         },
         "capture": {
             "title_tokens": params.pretrain.model.title_tokens,
@@ -295,11 +297,12 @@ def _facts(workspace: Workspace, params: Params, folder: Path) -> dict[str, Any]
 
 
 def _learned(facts: dict[str, Any], fitted: Fitted) -> dict[str, Any]:
-    size = facts["capture"]["dimension"]
+    backbone, size = facts["backbone"], facts["capture"]["dimension"]
+    sizes = {"raw": backbone["features"], "colour": backbone["dimension"] - backbone["features"]}
     return {
         "embedding": {
             "parts": list(PARTS),
-            "dimensions": [facts["backbone"]["dimension"], size, size, size],
+            "dimensions": [sizes.get(part, size) for part in PARTS],
             "weights": fitted.weights,
             "fitted_on": {"split": "dev", "queries": fitted.queries} if fitted.queries else None,
         },

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.colour import COLOURS
 from serving.atomic import atomic_file, write_json
 from serving.errors import UserError
 from tasks.params import Params
@@ -47,6 +48,11 @@ class FeatureStore:
     def dimension(self) -> int:
         """Channels of a token."""
         return int(self.shards[0].shape[2])
+
+    @property
+    def features(self) -> int:
+        """Channels of the feature map, which come first; a token's others are its colours."""
+        return self.dimension - COLOURS
 
     @property
     def tokens_per_proposal(self) -> int:

@@ -357,6 +357,7 @@ class TermWeights(Section):
     """A weight for each term of the embedding, see `serving.embedding.TERMS`."""
 
     raw: float = Field(ge=0)
+    colour: float = Field(ge=0)
     visual: float = Field(ge=0)
     text: float = Field(ge=0)
     joint: float = Field(ge=0)

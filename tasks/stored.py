@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from models.onnx_export import HEADS
 from models.tokenizer import PAD
 from serving.boxes import Boxes
-from serving.embedding import TERMS, Modality, Vectors, unit
+from serving.embedding import TERMS, Modality, Vectors, seen_parts
 from tasks.feature_store import FeatureStore
 from tasks.progress import track
 
@@ -94,7 +94,11 @@ class StoredPhotos:
             output = dict(zip(HEADS, self._network(inputs), strict=True))
             shown = inputs["attention_mask"].any(axis=1, keepdims=True)
             block = {
-                "raw": unit(inputs["visual"][:, 0]) * photo,
+                part: vectors * photo
+                for part, vectors in seen_parts(
+                    inputs["visual"][:, 0], self._store.features
+                ).items()
+            } | {
                 "visual": output["visual_head"] * photo,
                 "text": output["text_head"] * shown,
                 "read": output["read"] * shown * photo,

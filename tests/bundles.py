@@ -27,6 +27,7 @@ from serving.imaging import Photo
 SIDE = 32  # of the detector's input
 CROP = 16  # of the backbone's input
 TOKEN = 12  # numbers in a visual token
+FEATURES = 9  # of them, the feature map's; the others are colours
 HEAD = 8  # numbers in each of CAPTURE's outputs
 WORDS = ("red", "green", "blue", "cream", "serum", "lipstick", "面", "霜", "口", "红")
 BLANK = np.zeros((64, 64, 3), np.uint8)
@@ -120,7 +121,7 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     version = hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:12]
     settings = {
-        "format": 2,
+        "format": 3,
         "version": version,
         "sha256": digests,
         "detector": {"side": SIDE, "min_score": 0.4, "nms_iou": 0.5, "max_proposals": 8},
@@ -131,14 +132,15 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
             "std": [0.1, 0.1, 0.1],
             "grid": 2,
             "dimension": TOKEN,
+            "features": FEATURES,
         },
         "capture": {"title_tokens": 12, "regions": 36, "dimension": HEAD},
         "embedding": {
-            "parts": ["raw", "visual", "text", "joint"],
-            "dimensions": [TOKEN, HEAD, HEAD, HEAD],
+            "parts": ["raw", "colour", "visual", "text", "joint"],
+            "dimensions": [FEATURES, TOKEN - FEATURES, HEAD, HEAD, HEAD],
             "weights": {
-                "both": _weights(raw=1.0, visual=0.5, text=0.3, joint=0.2),
-                "photo": _weights(raw=1.0, visual=0.5, joint=0.2),
+                "both": _weights(raw=1.0, colour=0.5, visual=0.5, text=0.3, joint=0.2),
+                "photo": _weights(raw=1.0, colour=0.5, visual=0.5, joint=0.2),
                 "title": _weights(text=1.0, joint=0.2),
             },
         },

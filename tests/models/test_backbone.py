@@ -3,6 +3,7 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
 from models.backbone import LITE0, Backbone, load_backbone
+from models.colour import COLOURS
 
 
 @pytest.fixture(scope="module")
@@ -14,10 +15,11 @@ def test_tokens_are_the_pooled_map_and_its_cells(backbone: Backbone) -> None:
     crops = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         tokens, features = backbone(crops), backbone.feature_map(crops)
-    assert tokens.shape == (2, 10, 1280)
-    torch.testing.assert_close(tokens[:, 0], features.mean(dim=(2, 3)))
+    assert tokens.shape == (2, 10, 1280 + COLOURS)
+    torch.testing.assert_close(tokens[:, 0, :1280], features.mean(dim=(2, 3)))
     cells = adaptive_avg_pool2d(features, 3).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(tokens[:, 1:], cells, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(tokens[:, 1:, :1280], cells, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(tokens[:, :, 1280:], backbone.colours(crops))
 
 
 def test_the_weights_are_pretrained(backbone: Backbone) -> None:
@@ -46,4 +48,4 @@ def test_a_hugging_face_backbone_by_local_path(tmp_path: object) -> None:
     ViTModel(config).save_pretrained(tmp_path)
     backbone = load_backbone(str(tmp_path), grid=2)
     with torch.inference_mode():
-        assert backbone(torch.zeros(3, 3, 64, 64)).shape == (3, 5, 16)
+        assert backbone(torch.zeros(3, 3, 64, 64)).shape == (3, 5, 16 + COLOURS)

@@ -15,6 +15,9 @@ def folder(tiny_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
 
 
+BACKBONE = {"name": "b", "side": 8, "mean": [0] * 3, "std": [1] * 3, "grid": 1, "dimension": 4}
+
+
 def change(folder: Path, **changes: Any) -> None:
     path = folder / "bundle.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
@@ -23,12 +26,12 @@ def change(folder: Path, **changes: Any) -> None:
 
 def test_a_bundle_opens_with_typed_settings(tiny_bundle: Path) -> None:
     bundle = Bundle.open(tiny_bundle)
-    assert bundle.embedding.parts == ("raw", "visual", "text", "joint")
+    assert bundle.embedding.parts == ("raw", "colour", "visual", "text", "joint")
     assert bundle.dimension == 36
     assert bundle.folder == tiny_bundle
 
 
-def test_a_bundle_from_before_int8_is_fp32(folder: Path) -> None:
+def test_networks_are_fp32_where_the_bundle_names_no_precision(folder: Path) -> None:
     assert set(Bundle.open(folder).precision.model_dump().values()) == {"fp32"}
 
 
@@ -53,11 +56,15 @@ def test_a_changed_or_missing_file_is_named(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"format": 1}, "format"),
+        ({"format": 2}, "format"),
         ({"version": "../../etc"}, "version"),
         ({"detector": {}}, r"detector\.side"),
+        (
+            {"backbone": BACKBONE | {"features": 4}},
+            "features: expected less than dimension, found 4",
+        ),
         ({"precision": {"backbone": "int4"}}, r"precision\.backbone: .*'fp32' or 'int8'"),
-        ({"embedding": {"parts": ["raw"], "dimensions": [1], "weights": {}}}, "expected raw, vis"),
+        ({"embedding": {"parts": ["raw"], "dimensions": [1], "weights": {}}}, "expected raw, col"),
     ],
 )
 def test_a_wrong_key_is_named(folder: Path, changes: dict[str, Any], line: str) -> None:
@@ -70,7 +77,7 @@ def test_weights_must_cover_every_term_and_modality(folder: Path) -> None:
     embedding = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["embedding"]
     del embedding["weights"]["photo"]
     change(folder, embedding=embedding)
-    with pytest.raises(UserError, match=r"weights\.photo: expected raw, visual"):
+    with pytest.raises(UserError, match=r"weights\.photo: expected raw, colour"):
         Bundle.open(folder)
 
 

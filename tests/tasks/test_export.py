@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from models.capture import CaptureConfig, CaptureModel
+from models.colour import COLOURS
 from models.detector import Detector, DetectorConfig
 from models.onnx_export import export_detector
 from models.quantization import quantise
@@ -33,13 +34,13 @@ def workspace(
     folder = tmp_path_factory.mktemp("export")
     workspace = Workspace(Path(shutil.copytree(viewed, folder, dirs_exist_ok=True)))
     side, model = tiny_params.detect.side, tiny_params.pretrain.model
-    config = DetectorConfig(side=side, head_width=8, depths=(1, 1, 1))
-    detector = Detector.untrained(config).eval()
+    detector = Detector.untrained(DetectorConfig(side=side, head_width=8, depths=(1, 1, 1))).eval()
     detector.save_pretrained(workspace.detector)
     export_detector(detector, workspace.detector / DETECTOR)
     tokenizer = train_tokenizer(["serum rose"], 100)
     sizes = model.model_dump() | {"vocab_size": tokenizer.get_vocab_size()}
-    CaptureModel(CaptureConfig(visual_dimension=1280, **sizes)).save_pretrained(workspace.capture)
+    config = CaptureConfig(visual_dimension=1280 + COLOURS, **sizes)
+    CaptureModel(config).save_pretrained(workspace.capture)
     tokenizer.save(str(workspace.capture / "tokenizer.json"))
     chosen = {"precision": Precisions.model_validate(PRECISION)}
     section = tiny_params.export.model_copy(update=chosen)
@@ -114,6 +115,12 @@ def test_int8_answers_nearly_as_fp32_and_in_batches_as_alone(
         for photo in photos
     ]
     assert 0.9 < np.min(cosines) < 0.999999
+    # Colours are counted, not estimated: int8 leaves them alone.
+    np.testing.assert_allclose(
+        encoder.encode(photos[0], "", whole).heads["colour"],
+        exact.encode(photos[0], "", whole).heads["colour"],
+        atol=1e-5,
+    )
     together = encoder.encode(photos[0], "", whole).heads["raw"]
     alone = [encoder.encode(photos[0], "", [box]).heads["raw"] for box in whole]
     np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-5)
