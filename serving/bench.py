@@ -18,12 +18,13 @@ from rich.progress import track
 
 from serving.encoder import Encoded
 from serving.errors import UserError
-from serving.gallery import Hit
+from serving.gallery import Found
 from serving.imaging import Photo, open_photo
 from serving.search import ProductSearch, Question
 
-PARTS = ("decode", "detector", "backbone", "capture", "search", "rest")
-"""`rest`: resizing, boxes, tokens and everything else that is no network."""
+PARTS = ("decode", "detector", "backbone", "capture", "search", "known", "rest")
+"""`known`: whether products are in the catalogue; `rest`: resizing, boxes, tokens and everything
+else that is no network."""
 
 TABLE = "catalogue.csv"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -142,9 +143,15 @@ class _Clock:
 class _TimedSearch(ProductSearch):
     clock: _Clock
 
-    def _find(self, group: Sequence[tuple[int, Question, Encoded]]) -> list[list[list[Hit]]]:
+    def _find(self, group: Sequence[tuple[int, Question, Encoded]]) -> list[list[Found]]:
         with self.clock.part("search"):
             return super()._find(group)
+
+    def _chances(
+        self, asked: Sequence[Encoded], found: Sequence[Sequence[Found]]
+    ) -> list[list[float | None]]:
+        with self.clock.part("known"):
+            return super()._chances(asked, found)
 
 
 @contextmanager

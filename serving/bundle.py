@@ -97,7 +97,7 @@ class PrecisionSettings(Section):
 
 
 class KnownSettings(Section):
-    """How likely an instance's product is in the catalogue: a logistic function of its hits."""
+    """How likely an instance's product is in the catalogue: a logistic function of its search."""
 
     weights: dict[str, float]
     """By `serving.known.SIGNS`, and `bias`."""
@@ -125,8 +125,8 @@ class Bundle(Section):
     embedding: EmbeddingSettings
     merging: dict[str, float] | None = None
     """Weights of `serving.merging.EVIDENCE`; None interleaves the instances' rankings."""
-    known: KnownSettings | None = None
-    """None where no labelled dev query could tell."""
+    known: dict[Modality, KnownSettings] = {}
+    """By what a query has; empty where no labelled dev query could tell, and never of a title."""
     parity: dict[str, Any] = {}
     """Differences of the fp32 networks to torch's, by network."""
     int8: dict[str, Any] | None = None

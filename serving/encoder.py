@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from serving.boxes import Boxes
 from serving.bundle import CAPTURE, TOKENIZER, Bundle
-from serving.embedding import Vectors, join_parts, modality, query_vectors, seen_parts
+from serving.embedding import Modality, Vectors, join_parts, modality, query_vectors, seen_parts
 from serving.errors import UserError
 from serving.imaging import Photo
 from serving.limits import MOST_BOXES
@@ -38,6 +38,8 @@ class Encoded:
     """The title's words, in its order."""
     vectors: Vectors
     """`[N, D]`, the query vectors."""
+    modality: Modality
+    """What the query has."""
 
 
 @dataclass(frozen=True)
@@ -154,10 +156,10 @@ class Encoder:
 
     def _encoded(self, found: Proposals, heads: _Heads, caption: str, has_photo: bool) -> Encoded:
         settings = self.bundle.embedding
-        weights = settings.weights[modality(has_photo, bool(caption.strip()))]
-        vectors = query_vectors(heads.vectors, settings.parts, weights)
+        mode = modality(has_photo, bool(caption.strip()))
+        vectors = query_vectors(heads.vectors, settings.parts, settings.weights[mode])
         words = self._words(caption, heads.alignment) if has_photo else ()
-        encoded = Encoded(found.boxes, found.scores, heads.vectors, words, vectors)
+        encoded = Encoded(found.boxes, found.scores, heads.vectors, words, vectors, mode)
         if (traces := _traces.get()) is not None:
             traces.append(Trace(encoded, self.unknown(caption)))
         return encoded

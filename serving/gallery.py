@@ -113,6 +113,16 @@ class Rows:
         return [hit.id for hit in self.hits]
 
 
+@dataclass(frozen=True)
+class Found:
+    """What lies nearest to a query vector."""
+
+    products: list[Hit]
+    """The best photo of each product, best first."""
+    photos: list[Hit]
+    """Photos, whatever they show, best first."""
+
+
 class Gallery:
     """A loaded collection; `Database.gallery` and `Database.create_gallery` make it.
 
@@ -208,17 +218,10 @@ class Gallery:
             UserError: the collection does not tell.
         """
         self._check_traced()
-        found: dict[str, Trace] = {}
-        for start in range(0, len(identifiers), _PAGE):
-            rows = self._client.query(
-                self.name,
-                filter=_among(identifiers[start : start + _PAGE]),
-                output_fields=["id", *TRACES],
-                consistency_level="Strong",
-                timeout=TIMEOUT,
-            )
-            found |= {str(row["id"]): Trace(row["digest"], row["source"]) for row in rows}
-        return found
+        return {
+            str(row["id"]): Trace(row["digest"], row["source"])
+            for row in self._among(identifiers, ["id", *TRACES], "Strong")
+        }
 
     def all_traces(self) -> Iterator[dict[str, Trace]]:
         """What every row was made from, by id, page by page.
@@ -303,22 +306,35 @@ class Gallery:
     def search_products(
         self, vectors: Vectors, k: int, filters: Filters | None = None
     ) -> list[list[Hit]]:
-        """The best photo of each of the `k` nearest products, per query vector, best first.
+        """The best photo of each of the `k` nearest products, per query vector, best first."""
+        return [found.products for found in self.nearest(vectors, k, 0, filters)]
+
+    def nearest(
+        self, vectors: Vectors, k: int, photos: int, filters: Filters | None = None
+    ) -> list[Found]:
+        """The `k` nearest products and the nearest photos, per query vector.
 
         Milvus' own grouping loses groups on Lite and is ignored by older servers: this asks for
         more photos than products, and for more again while too few products come back, at most
         `MOST_HITS`. With an exact index a larger `k` gives a longer list with the same beginning.
+
+        Args:
+            vectors: `[N, D]`, finite.
+            k: products per vector.
+            photos: per vector, at least, where the gallery or the filter has so many.
+            filters: see `serving.filters`.
         """
-        depth = min(k * _OVERFETCH, MOST_HITS)
-        answers: list[list[Hit]] = [[] for _ in vectors]
+        depth = min(max(k * _OVERFETCH, photos), MOST_HITS)
+        answers = [Found([], []) for _ in vectors]
         open_rows = list(range(len(vectors)))
         while open_rows:
             found = self.search(vectors[open_rows], depth, filters)
             short = []
             for row, hits in zip(open_rows, found, strict=True):
                 exhausted = len(hits) < depth or depth >= MOST_HITS
-                answers[row] = best_per_product(hits if exhausted else _sure(hits))[:k]
-                if len(answers[row]) < k and not exhausted:
+                products = best_per_product(hits if exhausted else _sure(hits))[:k]
+                answers[row] = Found(products, hits)
+                if len(products) < k and not exhausted:
                     short.append(row)
             open_rows, depth = short, min(depth * _OVERFETCH, MOST_HITS)
         return answers
@@ -339,6 +355,13 @@ class Gallery:
         if not found:
             return None
         return self._hit(found[0], 0.0), np.asarray(found[0][VECTOR], np.float32)
+
+    def vectors(self, identifiers: Sequence[str]) -> dict[str, Vectors]:
+        """Stored unit vectors `[D]` by id, of those ids that the index still holds."""
+        return {
+            str(row["id"]): np.asarray(row[VECTOR], np.float32)
+            for row in self._among(identifiers, ["id", VECTOR], "Bounded")
+        }
 
     @cached_property
     def rows(self) -> Rows:
@@ -399,6 +422,18 @@ class Gallery:
             image=str(entity["image"]),
             fields={column.name: column.value(entity[column.field]) for column in self.columns},
         )
+
+    def _among(
+        self, identifiers: Sequence[str], fields: list[str], consistency: str
+    ) -> Iterator[Mapping[str, Any]]:
+        for start in range(0, len(identifiers), _PAGE):
+            yield from self._client.query(
+                self.name,
+                filter=_among(identifiers[start : start + _PAGE]),
+                output_fields=fields,
+                consistency_level=consistency,
+                timeout=TIMEOUT,
+            )
 
     def _all(self, fields: list[str]) -> list[Mapping[str, Any]]:
         return [row for page in self._pages(fields) for row in page]

@@ -1,27 +1,73 @@
-"""Is an instance's product in the catalogue at all? A probability from what its search found."""
+"""Is an instance's product in the catalogue at all? A probability from what its search found.
+
+How well the best product fits says little by itself; much lies in how the photos around it compare,
+term by term of the embedding: a term that the search weighs low may still tell a stranger.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-SIGNS = ("score", "lead", "seen")
-"""The best product's cosine, its lead over the second product, and the detector's score."""
+from serving.embedding import TERMS
+
+NEAREST = 20
+"""Photos around an instance that are looked at."""
+
+_OTHERS = 5
+
+SIGNS = (
+    "score",
+    "lead",
+    "ahead",
+    "photos",
+    *(f"nearest_{term}" for term in TERMS),
+    *(f"first_{term}" for term in TERMS),
+)
+"""The best product's score, its lead over the second and over the mean of the next five, and the
+mean score of its photos; by term the largest cosine of any photo, and of the best product's."""
 
 
-def signs(products: Sequence[float], seen: float) -> tuple[float, float, float]:
-    """Values of `SIGNS` for one instance.
+@dataclass(frozen=True)
+class Nearest:
+    """The photos nearest to one instance, best first, `NEAREST` or as many as there are, n > 0.
 
-    Args:
-        products: cosines of the two best products, best first; a catalogue may hold only one.
-        seen: the detector's score.
+    Attributes:
+        scores: `[n]`.
+        products: of each photo, `[n]`.
+        cosines: with the instance, `[n]` by term of `serving.embedding.TERMS`.
     """
-    second = products[1] if len(products) > 1 else 0.0
-    return products[0], products[0] - second, seen
+
+    scores: NDArray[np.float32]
+    products: Sequence[str]
+    cosines: Mapping[str, NDArray[np.float32]]
 
 
-def probability(values: Sequence[float], weights: Mapping[str, float]) -> float:
-    """The logistic function of the weighted `SIGNS` and the bias."""
-    total = weights["bias"] + sum(
-        weights[name] * value for name, value in zip(SIGNS, values, strict=True)
+def signs(nearest: Nearest) -> NDArray[np.float64]:
+    """Values of `SIGNS`, `[S]`, for one instance."""
+    scores, first = nearest.scores, nearest.products[0]
+    best: dict[str, float] = {}
+    for product, score in zip(nearest.products, scores.tolist(), strict=True):
+        best.setdefault(product, score)
+    # Where all photos are of one product, the others score at most what the last one does.
+    others = list(best.values())[1 : 1 + _OTHERS] or [float(scores[-1])]
+    own = np.asarray([product == first for product in nearest.products])
+    top = float(scores[0])
+    return np.asarray(
+        [
+            top,
+            top - others[0],
+            top - float(np.mean(others)),
+            scores[own].mean(),
+            *(nearest.cosines[term].max() for term in TERMS),
+            *(nearest.cosines[term][own].max() for term in TERMS),
+        ],
+        np.float64,
     )
+
+
+def probability(values: NDArray[np.float64], weights: Mapping[str, float]) -> float:
+    """The logistic function of the weighted `SIGNS` `[S]` and the bias."""
+    total = weights["bias"] + values @ np.asarray([weights[name] for name in SIGNS])
     return float(1 / (1 + np.exp(-total)))

@@ -11,15 +11,16 @@ from typing import Any, Self
 import numpy as np
 
 from serving.bundle import SETTINGS, Bundle
+from serving.chances import chances
 from serving.columns import clip
 from serving.database import CHAMPION, Database
 from serving.duplicates import Duplicate, duplicates
 from serving.encoder import Encoded, Encoder, Word
 from serving.errors import UnknownIdError, UserError
 from serving.filters import Filters, Range, compile_filters
-from serving.gallery import ID_LENGTH, MOST_HITS, Gallery, Hit, Vectors
+from serving.gallery import ID_LENGTH, MOST_HITS, Found, Gallery, Hit, Vectors
 from serving.imaging import Photo, open_photo
-from serving.known import probability, signs
+from serving.known import NEAREST
 from serving.limits import USUAL_K
 from serving.merging import interleave, merge
 from serving.prices import Part, Parts, checked_price, compare, has_prices
@@ -225,34 +226,44 @@ class ProductSearch:
                 together.setdefault(expression, []).append((place, question, encoded))
                 answers.append(_UNANSWERED)
         for group in together.values():
-            for (place, question, encoded), found in zip(group, self._find(group), strict=True):
-                answers[place] = self._answer(question, encoded, found)
+            found = self._find(group)
+            asked = [encoded for _, _, encoded in group]
+            told = self._chances(asked, found)
+            for (place, question, encoded), near, known in zip(group, found, told, strict=True):
+                answers[place] = self._answer(question, encoded, near, known)
         return answers
 
-    def _find(self, group: Sequence[tuple[int, Question, Encoded]]) -> list[list[list[Hit]]]:
-        """The best products of each instance of each query of a group with equal filters."""
+    def _find(self, group: Sequence[tuple[int, Question, Encoded]]) -> list[list[Found]]:
+        """What is nearest to each instance of each query of a group with equal filters."""
         vectors = np.concatenate([encoded.vectors for _, _, encoded in group])
         depth = max(question.depth for _, question, _ in group)
-        found = iter(self.gallery.search_products(vectors, depth, group[0][1].filters))
-        return [
-            [hits[: question.depth] for hits in islice(found, len(encoded.vectors))]
-            for _, question, encoded in group
-        ]
+        found = iter(self.gallery.nearest(vectors, depth, NEAREST, group[0][1].filters))
+        return [list(islice(found, len(encoded.vectors))) for _, _, encoded in group]
 
-    def _answer(self, question: Question, encoded: Encoded, found: list[list[Hit]]) -> Answer:
+    def _chances(
+        self, asked: Sequence[Encoded], found: Sequence[Sequence[Found]]
+    ) -> list[list[float | None]]:
+        return chances(self.gallery, self.encoder.bundle, asked, found)
+
+    def _answer(
+        self,
+        question: Question,
+        encoded: Encoded,
+        found: Sequence[Found],
+        told: Sequence[float | None],
+    ) -> Answer:
         words = own_words(encoded.words, len(encoded.scores))
-        passing = [_passing(hits, question.min_score) for hits in found]
+        passing = [_passing(near.products[: question.depth], question.min_score) for near in found]
         first, last = question.offset, question.offset + question.k
         instances = []
-        for row, hits in enumerate(passing):
-            known = self._known(encoded, row, found[row])
+        for row, (hits, known) in enumerate(zip(passing, told, strict=True)):
             instances.append(
                 Instance(
                     _box(encoded.boxes[row]) if len(encoded.boxes) else None,
                     float(encoded.scores[row]),
                     tuple(hits[first:last]),
                     known,
-                    bool(hits) and self._reaches(known),
+                    bool(hits) and self._reaches(encoded, known),
                     words[row],
                 )
             )
@@ -260,18 +271,8 @@ class ProductSearch:
         version = self.encoder.bundle.version
         return Answer(tuple(instances), self.gallery.name, version, parts)
 
-    def _known(self, encoded: Encoded, row: int, hits: Sequence[Hit]) -> float | None:
-        settings = self.encoder.bundle.known
-        # The calibration is of boxes: a title alone has none.
-        if settings is None or not len(encoded.boxes):
-            return None
-        if not hits:
-            return 0.0
-        values = signs([hit.score for hit in hits[:2]], float(encoded.scores[row]))
-        return probability(values, settings.weights)
-
-    def _reaches(self, known: float | None) -> bool:
-        settings = self.encoder.bundle.known
+    def _reaches(self, encoded: Encoded, known: float | None) -> bool:
+        settings = self.encoder.bundle.known.get(encoded.modality)
         return known is None or settings is None or known >= settings.threshold
 
     def _parts(

@@ -7,7 +7,7 @@ and claims no probability.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ from tasks.splits import is_fitted
 from tasks.stored import Asked, StoredPhotos, term_scores
 from tasks.weights import DEPTH, Answers, DevQuery, fit_weights, quality
 
+_PULL = 0.3
+
 MODES: tuple[Modality, ...] = ("both", "photo", "title")
 
 
@@ -33,7 +35,7 @@ class Fitted:
 
     weights: Mapping[Modality, Mapping[str, float]]
     merging: Mapping[str, float] | None = None
-    known: Mapping[str, Any] | None = None
+    known: Mapping[Modality, Mapping[str, Any]] = field(default_factory=dict)
     queries: int = 0
     """How many dev queries it was fitted on."""
 
@@ -55,20 +57,22 @@ def fit(stored: StoredPhotos, manifest: pd.DataFrame, params: Export, iou: float
         return Fitted(start)
     gallery = stored.gallery(rows)
     answers = Answers.of(rows["id"].tolist(), [found[0] for found in rows["labels"]])
-    weights = {}
+    weights: dict[Modality, dict[str, float]] = {}
+    known: dict[Modality, dict[str, Any]] = {}
+    merging = None
     for mode in MODES:
         asked = stored.queries(dev, mode)
-        scores = term_scores(asked.heads, gallery)
+        terms = term_scores(asked.heads, gallery)
         queries = dev_queries(dev, asked)
-        weights[mode] = fit_weights(queries, scores, answers, start[mode], params.grid)
-    asked = stored.queries(dev, "both")
-    cosines = gallery_cosines(asked, gallery, weights["both"])
-    return Fitted(
-        weights,
-        fit_merging(dev_queries(dev, asked), cosines, answers, params.spreads),
-        _fit_known(dev, asked, cosines, answers, params.false_accepts, iou),
-        len(dev),
-    )
+        weights[mode] = fit_weights(queries, terms, answers, start[mode], params.grid)
+        scores = gallery_cosines(asked, gallery, weights[mode])
+        if mode == "both":
+            merging = fit_merging(queries, scores, answers, params.spreads)
+        if mode != "title":
+            found = _trials(dev, asked, scores, terms, answers, mode, iou)
+            if (settings := fit_known(found, params.false_accepts)) is not None:
+                known[mode] = settings
+    return Fitted(weights, merging, known, len(dev))
 
 
 def dev_queries(dev: pd.DataFrame, asked: Asked) -> list[DevQuery]:
@@ -136,22 +140,24 @@ def _merged(
     return merge(rankings, [scores for _, scores in hits], weights, DEPTH)
 
 
-def _fit_known(
+def _trials(
     dev: pd.DataFrame,
     asked: Asked,
-    cosines: Vectors,
+    scores: Vectors,
+    terms: Mapping[str, Vectors],
     answers: Answers,
-    false_accepts: float,
+    mode: Modality,
     iou: float,
-) -> dict[str, Any] | None:
+) -> Trials:
     labels = np.asarray(answers.labels)
     parts = []
     rows = zip(asked.queries, dev["labels"], dev["boxes"], strict=True)
     for places, shown, boxes in rows:
         true = None if boxes is None else np.asarray(boxes, np.float32)
         named = products(asked.boxes[places], shown, true, iou)
-        parts.append(trials(cosines[places], labels, named, asked.seen[places]))
-    return fit_known(Trials.joined(parts), false_accepts)
+        mine = {term: values[places] for term, values in terms.items()}
+        parts.append(trials(scores[places], mine, labels, named, mode))
+    return Trials.joined(parts)
 
 
 def fit_known(found: Trials, false_accepts: float) -> dict[str, Any] | None:
@@ -163,11 +169,13 @@ def fit_known(found: Trials, false_accepts: float) -> dict[str, Any] | None:
 
     if found.known.all() or not found.known.any():
         return None
-    scale = found.signs.std(axis=0) + 1e-6
-    model = LogisticRegression().fit(found.signs / scale, found.known)
-    weights = dict(zip(SIGNS, (model.coef_[0] / scale).tolist(), strict=True))
-    weights["bias"] = float(model.intercept_[0])
+    mean, scale = found.signs.mean(axis=0), found.signs.std(axis=0) + 1e-6
+    # Many signs that say nearly the same, of a few hundred trials: pulled towards zero.
+    model = LogisticRegression(C=_PULL).fit((found.signs - mean) / scale, found.known)
+    slopes = model.coef_[0] / scale
+    weights = dict(zip(SIGNS, slopes.tolist(), strict=True))
+    weights["bias"] = float(model.intercept_[0] - slopes @ mean)
     weights = {name: round(value, 6) for name, value in weights.items()}
-    strangers = [probability(row, weights) for row in found.signs[~found.known].tolist()]
+    strangers = [probability(row, weights) for row in found.signs[~found.known]]
     threshold = float(np.quantile(strangers, 1 - false_accepts))
     return {"weights": weights, "threshold": round(threshold, 6)}

@@ -16,6 +16,7 @@ from tasks.open_set import Trials, products, trials
 from tasks.params import Evaluate
 from tasks.progress import track
 from tasks.retrieval import Queries, Query, Retrieved
+from tasks.stored import term_scores
 
 _SAME_SCORE = 1e-5
 """Products of unit vectors in float32 differ by less than this with the order of the sums."""
@@ -56,8 +57,8 @@ def inspect(
         embedding: of the bundle that made it.
         params: depths and overlaps.
     """
-    raw = split_parts(rows.vectors, embedding.parts, embedding.dimensions)["raw"]
-    gallery = Gallery(rows.ids, raw, [hit.caption for hit in rows.hits])
+    parts = split_parts(rows.vectors, embedding.parts, embedding.dimensions)
+    gallery = Gallery(rows.ids, parts["raw"], [hit.caption for hit in rows.hits])
     titles = Titles(gallery.captions, queries.corpus)
     labels = np.asarray([queries.gallery.get(item, "") for item in rows.ids])
     inspection = Inspection()
@@ -73,7 +74,8 @@ def inspect(
         inspection.misses += attribute(trace, params.match_iou)
         encoded = ranking.encoded
         shown = products(encoded.boxes, query.labels, query.boxes, params.match_iou)
-        inspection.trials[query.id] = trials(scores, labels, shown, encoded.scores)
+        terms = term_scores(encoded.heads, parts)
+        inspection.trials[query.id] = trials(scores, terms, labels, shown, encoded.modality)
         ranked = rank_baselines(
             ranking.encoded.heads["raw"], titles.scores(query.caption), gallery, params.depth
         )

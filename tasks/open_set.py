@@ -4,7 +4,7 @@ Every instance whose product is known is asked twice: of the whole gallery, and 
 without its product.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from serving.boxes import Boxes, intersection_over_union
 from serving.bundle import KnownSettings
-from serving.known import SIGNS, probability, signs
+from serving.embedding import Modality
+from serving.known import NEAREST, SIGNS, Nearest, probability, signs
 
 
 @dataclass(frozen=True)
@@ -21,22 +22,30 @@ class Trials:
     """Searches with a known outcome.
 
     Attributes:
-        signs: `serving.known.SIGNS` float64 `[T, 3]`.
+        signs: `serving.known.SIGNS` float64 `[T, S]`.
         known: bool `[T]`, whether the product was in the gallery.
+        modalities: what the queries had, `[T]`.
     """
 
     signs: NDArray[np.float64]
     known: NDArray[np.bool_]
+    modalities: NDArray[np.str_]
 
     @classmethod
     def joined(cls, parts: Sequence["Trials"]) -> "Trials":
         """All trials of some queries."""
-        empty = cls(np.zeros((0, len(SIGNS))), np.zeros(0, bool))
+        empty = cls(np.zeros((0, len(SIGNS))), np.zeros(0, bool), np.zeros(0, str))
         parts = [empty, *parts]
         return cls(
             np.concatenate([part.signs for part in parts]),
             np.concatenate([part.known for part in parts]),
+            np.concatenate([part.modalities for part in parts]),
         )
+
+    def of(self, modalities: Sequence[Modality]) -> "Trials":
+        """The trials of queries with these modalities."""
+        mine = np.isin(self.modalities, modalities)
+        return Trials(self.signs[mine], self.known[mine], self.modalities[mine])
 
 
 def products(
@@ -64,57 +73,68 @@ def products(
 
 def trials(
     scores: NDArray[np.float32],
+    cosines: Mapping[str, NDArray[np.float32]],
     gallery: NDArray[np.str_],
     shown: Sequence[str | None],
-    seen: NDArray[np.float32],
+    modality: Modality,
 ) -> Trials:
     """Ask every instance whose product is known with and without that product.
 
     Args:
-        scores: cosines `[P, M]` of one query's instances with the gallery.
+        scores: of one query's instances with the gallery, `[P, M]`.
+        cosines: the same by term of the embedding.
         gallery: labels `[M]`.
         shown: the product of each instance, None where unknown.
-        seen: the detector's scores `[P]`.
+        modality: what the query has.
     """
     rows, outcomes = [], []
-    for cosines, product, score in zip(scores, shown, seen, strict=True):
+    for row, product in enumerate(shown):
         mine = gallery == product
         if product is None or not mine.any() or mine.all():
             continue
-        for known, kept in ((True, np.ones_like(mine)), (False, ~mine)):
-            rows.append(signs(_two_best(cosines[kept], gallery[kept]), float(score)))
+        order = np.argsort(-scores[row], kind="stable")
+        for known, kept in ((True, order), (False, order[~mine[order]])):
+            items = kept[:NEAREST]
+            terms = {term: values[row, items] for term, values in cosines.items()}
+            rows.append(signs(Nearest(scores[row, items], gallery[items].tolist(), terms)))
             outcomes.append(known)
-    return Trials(np.asarray(rows, np.float64).reshape(-1, len(SIGNS)), np.asarray(outcomes, bool))
+    return Trials(
+        np.asarray(rows, np.float64).reshape(-1, len(SIGNS)),
+        np.asarray(outcomes, bool),
+        np.full(len(outcomes), modality),
+    )
 
 
-def _two_best(cosines: NDArray[np.float32], labels: NDArray[np.str_]) -> list[float]:
-    first = int(cosines.argmax())
-    others = cosines[labels != labels[first]]
-    return [float(cosines[first]), *([float(others.max())] if len(others) else [])]
-
-
-def measure(found: Trials, known: KnownSettings, bins: int) -> dict[str, Any]:
+def measure(
+    found: Trials, known: Mapping[Modality, KnownSettings], bins: int
+) -> dict[str, Any] | None:
     """How well the probability tells known products from unknown ones.
 
     Args:
         found: trials of queries that the calibration has not seen.
-        known: of the bundle.
+        known: of the bundle; trials of other modalities do not count.
         bins: of the reliability curve.
 
     Returns:
         `auroc`; at the bundle's threshold the rates of `false_accepts` (unknown products taken for
         known) and `false_rejects`; `reliability`: per bin of the probability how many `trials`, the
-        mean `probability` and the share that was `known`.
+        mean `probability` and the share that was `known`. None without trials of both outcomes.
     """
     from sklearn.metrics import roc_auc_score
 
-    chances = np.asarray([probability(row, known.weights) for row in found.signs.tolist()])
-    accepted = chances >= known.threshold
+    found = found.of(list(known))
+    if found.known.all() or not found.known.any():
+        return None
+    settings = [known[modality] for modality in found.modalities.tolist()]
+    chances = np.asarray(
+        [probability(row, one.weights) for row, one in zip(found.signs, settings, strict=True)]
+    )
+    accepted = chances >= np.asarray([one.threshold for one in settings])
     places = np.minimum((chances * bins).astype(int), bins - 1)
     return {
         "trials": len(chances),
         "auroc": round(float(roc_auc_score(found.known, chances)), 6),
-        "threshold": known.threshold,
+        "thresholds": {modality: one.threshold for modality, one in known.items()},
         "false_accepts": round(float(accepted[~found.known].mean()), 6),
         "false_rejects": round(float((~accepted)[found.known].mean()), 6),
         "reliability": [

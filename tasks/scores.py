@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from serving.bundle import KnownSettings
+from serving.embedding import Modality
 from tasks.inspection import Inspection
 from tasks.metrics import Corrected, corrected, difference
 from tasks.misses import CAUSES
@@ -70,7 +71,7 @@ def figures(
     scores: Scores,
     queries: Queries,
     inspection: Inspection,
-    known: KnownSettings | None,
+    known: Mapping[Modality, KnownSettings],
     params: Params,
 ) -> Any:
     """Everything about a collection that `metrics/retrieval.json` holds, as JSON values."""
@@ -116,7 +117,10 @@ def figures(
 
 
 def _known(
-    scores: Scores, inspection: Inspection, known: KnownSettings | None, bins: int
+    scores: Scores,
+    inspection: Inspection,
+    known: Mapping[Modality, KnownSettings],
+    bins: int,
 ) -> dict[str, Any] | None:
     held_out = scores.slices.get("held out")
     unseen = Trials.joined(
@@ -126,6 +130,4 @@ def _known(
             if held_out is None or held_out[place]
         ]
     )
-    if known is None or unseen.known.all() or not unseen.known.any():
-        return None
     return measure(unseen, known, bins)

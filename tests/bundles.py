@@ -23,6 +23,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from serving.atomic import write_json
 from serving.embedding import TERMS
 from serving.imaging import Photo
+from serving.known import SIGNS
 
 SIDE = 32  # of the detector's input
 CROP = 16  # of the backbone's input
@@ -145,8 +146,11 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
             },
         },
         "known": {
-            "weights": {"score": 8.0, "lead": 4.0, "seen": 0.5, "bias": -6.0},
-            "threshold": 0.5,
+            mode: {
+                "weights": dict.fromkeys(SIGNS, 0.0) | {"score": 8.0, "lead": 4.0, "bias": -5.5},
+                "threshold": 0.5,
+            }
+            for mode in ("both", "photo")
         },
         "parity": {
             "detector": {"min_cosine": 1.0},

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from serving.bundle import KnownSettings
+from serving.embedding import TERMS
+from serving.known import SIGNS
 from tasks.fitting import fit_known
 from tasks.open_set import Trials, measure, products, trials
 
@@ -21,15 +23,19 @@ def test_without_boxes_only_a_photo_of_one_product_tells() -> None:
 
 
 def test_every_instance_is_asked_with_and_without_its_product() -> None:
-    cosines = np.asarray([[0.9, 0.7, 0.5, 0.1], [0.1, 0.2, 0.3, 0.4]], np.float32)
-    found = trials(cosines, LABELS, ["soap", None], np.asarray([0.8, 0.9], np.float32))
+    scores = np.asarray([[0.9, 0.7, 0.5, 0.1], [0.1, 0.2, 0.3, 0.4]], np.float32)
+    found = trials(scores, dict.fromkeys(TERMS, scores), LABELS, ["soap", None], "both")
     assert found.known.tolist() == [True, False]
+    assert found.modalities.tolist() == ["both", "both"]
     # The second soap is no other product; without soap, tea leads jam.
-    np.testing.assert_allclose(found.signs, [[0.9, 0.4, 0.8], [0.5, 0.4, 0.8]], rtol=1e-6)
+    np.testing.assert_allclose(found.signs[:, :2], [[0.9, 0.4], [0.5, 0.4]], rtol=1e-6)
+    nearest = found.signs[:, SIGNS.index("nearest_raw")]
+    np.testing.assert_allclose(nearest, [0.9, 0.5], rtol=1e-6)
 
 
 def test_a_product_that_the_gallery_lacks_anyway_tells_nothing() -> None:
-    found = trials(np.ones((1, 4), np.float32), LABELS, ["wine"], np.ones(1, np.float32))
+    scores = np.ones((1, 4), np.float32)
+    found = trials(scores, dict.fromkeys(TERMS, scores), LABELS, ["wine"], "both")
     assert len(found.known) == 0
 
 
@@ -37,13 +43,15 @@ def _separable(count: int, overlap: float) -> Trials:
     rng = np.random.default_rng(3)
     known = np.arange(count) % 2 == 0
     score = np.where(known, 0.8, 0.4) + rng.normal(0, overlap, count)
-    return Trials(np.stack([score, score / 2, np.full(count, 0.9)], axis=1), known)
+    signs = np.stack([score, score / 2, *[np.full(count, 0.9)] * (len(SIGNS) - 2)], axis=1)
+    return Trials(signs, known, np.full(count, "both"))
 
 
 def test_the_threshold_keeps_the_wanted_rate_of_false_accepts() -> None:
     fitted = fit_known(_separable(400, 0.2), false_accepts=0.1)
     assert fitted is not None
-    found = measure(_separable(400, 0.2), KnownSettings(**fitted), bins=10)
+    found = measure(_separable(400, 0.2), {"both": KnownSettings(**fitted)}, bins=10)
+    assert found is not None
     assert found["false_accepts"] == pytest.approx(0.1, abs=0.006)
     assert 0.85 < found["auroc"] < 1
     assert sum(row["trials"] for row in found["reliability"]) == 400
@@ -54,4 +62,16 @@ def test_the_threshold_keeps_the_wanted_rate_of_false_accepts() -> None:
 
 def test_one_kind_of_trials_calibrates_nothing() -> None:
     found = _separable(10, 0.1)
-    assert fit_known(Trials(found.signs[found.known], found.known[found.known]), 0.1) is None
+    alone = Trials(found.signs, np.ones_like(found.known), found.modalities)
+    assert fit_known(alone, 0.1) is None
+    assert measure(alone, {}, 10) is None
+
+
+def test_trials_of_a_modality_without_calibration_do_not_count() -> None:
+    fitted = fit_known(_separable(400, 0.2), false_accepts=0.1)
+    assert fitted is not None
+    titled = _separable(40, 0.2)
+    photos = Trials(titled.signs, ~titled.known, np.full(40, "photo"))
+    known = {"both": KnownSettings(**fitted)}
+    both = measure(Trials.joined([titled, photos]), known, 10)
+    assert both == measure(titled, known, 10)

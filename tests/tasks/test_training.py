@@ -12,6 +12,7 @@ from interrupts import ENVIRONMENT, run_stage
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from models.capture import CaptureConfig, CaptureModel
+from models.colour import COLOURS
 from models.onnx_export import export_capture
 from models.tokenizer import train_tokenizer
 from serving.errors import UserError
@@ -73,7 +74,7 @@ def test_a_text_encoder_by_path_is_trained_saved_and_exported(root: Path, tmp_pa
     assert any(not torch.equal(before[name], after[name]) for name in before)
     export_capture(capture, tmp_path / "capture.onnx")
     ids, words = torch.tensor([[2, 9, 3, 0]]), torch.tensor([[1, 1, 1, 0]])
-    visual, places = torch.rand(1, 2, 1280), torch.rand(1, 2, 5)
+    visual, places = torch.rand(1, 2, 1280 + COLOURS), torch.rand(1, 2, 5)
     inputs = {
         "input_ids": ids,
         "attention_mask": words,

@@ -56,7 +56,7 @@ def test_a_part_that_starts_at_zero_stays_out() -> None:
 
 
 def test_the_inner_product_is_the_weighted_sum_of_cosines() -> None:
-    order, sizes = ("raw", "visual", "text", "joint"), (6, 3, 3, 3)
+    order, sizes = ("raw", "colour", "visual", "text", "joint"), (6, 4, 3, 3, 3)
     item = {
         part: _rows(row, 5, size) for row, (part, size) in enumerate(zip(order, sizes, strict=True))
     }
