@@ -252,3 +252,20 @@ def test_a_row_is_found_by_its_id_alone(gallery: Gallery) -> None:
         assert np.allclose(found[1], vector)
     for crafted in ("nothing", "", '" or id != "', f'{rows.ids[0]}" or id != "', "a" * 65):
         assert gallery.find(crafted) is None
+
+
+def test_vectors_are_read_by_id_and_missing_ids_left_out(gallery: Gallery) -> None:
+    found = gallery.vectors(["i0007", "nothing", "i0000"])
+    assert sorted(found) == ["i0000", "i0007"]
+    np.testing.assert_allclose(found["i0007"], vectors(40)[7], atol=1e-6)
+    assert gallery.vectors([]) == {}
+
+
+def test_the_nearest_photos_come_with_the_products(crowded: Gallery) -> None:
+    """However few products are asked for."""
+    queries = vectors(3, 9)
+    exact = crowded.exact_search(queries, 20)
+    for near, hits in zip(crowded.nearest(queries, 1, 20), exact, strict=True):
+        assert len(near.products) == 1
+        scores = [hit.score for hit in near.photos[:20]]
+        np.testing.assert_allclose(scores, [hit.score for hit in hits], atol=1e-5)
