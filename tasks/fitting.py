@@ -25,6 +25,7 @@ from tasks.stored import Asked, StoredPhotos, term_scores
 from tasks.weights import DEPTH, Answers, DevQuery, fit_weights, quality
 
 _PULL = 0.3
+"""Inverse of how strongly the weights of `known` are pulled to zero."""
 
 MODES: tuple[Modality, ...] = ("both", "photo", "title")
 

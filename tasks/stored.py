@@ -29,13 +29,12 @@ class Asked:
     Attributes:
         queries: instance rows `[n]` of each query, best instance first; they point into `heads`.
         heads: unit rows `[N, d]` by head; zeros where a modality is missing.
-        boxes: `[N, 4]` in pixels, and `seen` `[N]`, the detector's scores.
+        boxes: `[N, 4]` in pixels.
     """
 
     queries: list[NDArray[np.int64]]
     heads: Mapping[str, Vectors]
     boxes: Boxes
-    seen: NDArray[np.float32]
 
 
 class StoredPhotos:
@@ -78,9 +77,8 @@ class StoredPhotos:
             chosen += mine
             titles += [caption if mode != "photo" else ""] * len(mine)
         heads = self._heads(chosen, titles, mode != "title", f"queries, {mode}")
-        proposals = self._store.index.iloc[chosen]
-        boxes = proposals[["x0", "y0", "x1", "y1"]].to_numpy(np.float32)
-        return Asked(places, heads, boxes, proposals["score"].to_numpy(np.float32))
+        boxes = self._store.index[["x0", "y0", "x1", "y1"]].iloc[chosen].to_numpy(np.float32)
+        return Asked(places, heads, boxes)
 
     def _heads(
         self, rows: list[int], titles: list[str], photo: bool, label: str
