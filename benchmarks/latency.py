@@ -268,7 +268,12 @@ def main(
     workspace, params = Workspace(root), load_params(root / "params.yaml")
     bundle = Bundle.open(workspace.bundle)
     if bundle.int8 is None:
-        raise UserError(f"{bundle.folder}: no network is int8; set export.precision in params.yaml")
+        why = (
+            "set export.precision in params.yaml"
+            if bundle.declined_int8 is None
+            else "it would have lost more than promote.max_int8_loss"
+        )
+        raise UserError(f"{bundle.folder}: no network is int8; {why}")
     with tempfile.TemporaryDirectory() as folder:
         exact = fp32_twin(bundle, workspace, params, Path(folder) / "fp32")
         encoders = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from serving.bundle import Bundle, KnownSettings
-from serving.embedding import TERMS, Vectors, split_parts
+from serving.embedding import Vectors, split_parts, term_scores
 from serving.encoder import Encoded
 from serving.gallery import Found, Gallery
 from serving.known import NEAREST, Nearest, probability, signs
@@ -57,9 +57,10 @@ def _chance(
     embedding = bundle.embedding
     vectors = np.stack([stored[hit.id] for hit in hits])
     parts = split_parts(vectors, embedding.parts, embedding.dimensions)
+    mine = {head: rows[row : row + 1] for head, rows in encoded.heads.items()}
     nearest = Nearest(
         np.asarray([hit.score for hit in hits], np.float32),
         [hit.product for hit in hits],
-        {term: parts[part] @ encoded.heads[head][row] for term, (head, part) in TERMS.items()},
+        {term: values[0] for term, values in term_scores(mine, parts).items()},
     )
     return probability(signs(nearest), settings.weights)

@@ -87,6 +87,16 @@ def query_vectors(
     return unit(np.concatenate([joined[part] for part in order], axis=1))
 
 
+def term_scores(heads: Mapping[str, Vectors], gallery: Mapping[str, Vectors]) -> dict[str, Vectors]:
+    """Cosines `[N, M]` of instances with gallery items, by term.
+
+    Args:
+        heads: unit rows `[N, d]` by head.
+        gallery: unit rows `[M, d]` by part.
+    """
+    return {term: heads[head] @ gallery[part].T for term, (head, part) in TERMS.items()}
+
+
 def split_parts(
     vectors: Vectors, order: Sequence[str], dimensions: Sequence[int]
 ) -> dict[str, Vectors]:

@@ -7,6 +7,7 @@ scored; `params.yaml` says under `ablation` what differs. `dvc repro ablation/dv
 them and `tasks.ablation_table` compares.
 """
 
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from models.capture import CaptureModel
 from models.onnx_export import CaptureHeads
 from serving.atomic import atomic_file
 from serving.bundle import TOKENIZER
-from serving.embedding import TERMS
+from serving.embedding import TERMS, term_scores
 from serving.errors import UserError
 from tasks.feature_store import FeatureStore
 from tasks.features import extract
@@ -31,13 +32,13 @@ from tasks.manifest import read_manifest
 from tasks.metrics import corrected
 from tasks.pairs import Pairs
 from tasks.params import Params, Readout, override
-from tasks.pretrain import tokenizer_of
+from tasks.pretrain import checkpoint_name, tokenizer_of
 from tasks.progress import console
 from tasks.readout import gallery_cosines, rank_gallery
 from tasks.retrieval import Queries, read_queries
 from tasks.splits import is_fitted
 from tasks.stage import run_stage
-from tasks.stored import Arrays, StoredPhotos, term_scores
+from tasks.stored import Arrays, StoredPhotos
 from tasks.training import train
 from tasks.unseen import naming_unseen
 from tasks.weights import DEPTH, Answers, fit_weights
@@ -115,7 +116,9 @@ def _trained(
     tokenizer = tokenizer_of(params.pretrain, titles)
     stores = FeatureStore.open(workspace.features), FeatureStore.open(workspace.views)
     pairs = Pairs(manifest, *stores, tokenizer, params.pretrain)
-    run = train(pairs, params, workspace.checkpoints / "ablation" / name / "run.pt")
+    folder = workspace.checkpoints / "ablation" / name
+    run = train(pairs, params, folder / checkpoint_name(workspace, params, len(titles)))
+    shutil.rmtree(folder, ignore_errors=True)
     return run.network.capture.eval(), tokenizer
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.colour import COLOURS
 from serving.atomic import atomic_file, write_json
 from serving.errors import UserError
 from tasks.params import Params
@@ -29,12 +28,14 @@ class FeatureStore:
         geometry: float32 `[N, 5]`, see `serving.imaging.geometry`.
         shards: float16 `[rows, 1 + grid * grid, dimension]`, memory-mapped.
         shard_rows: rows of each shard but the last.
+        features: channels of the feature map, which come first; a token's others are its colours.
     """
 
     index: pd.DataFrame
     geometry: NDArray[np.float32]
     shards: tuple[Tokens, ...]
     shard_rows: int
+    features: int
 
     @classmethod
     def open(cls, folder: Path) -> "FeatureStore":
@@ -42,17 +43,13 @@ class FeatureStore:
         facts = json.loads((folder / "features.json").read_text(encoding="utf-8"))
         shards = tuple(np.load(path, mmap_mode="r") for path in sorted(folder.glob("tokens-*.npy")))
         index = pd.read_parquet(folder / "index.parquet")
-        return cls(index, np.load(folder / "geometry.npy"), shards, int(facts["shard_rows"]))
+        places = np.load(folder / "geometry.npy")
+        return cls(index, places, shards, int(facts["shard_rows"]), int(facts["features"]))
 
     @property
     def dimension(self) -> int:
         """Channels of a token."""
         return int(self.shards[0].shape[2])
-
-    @property
-    def features(self) -> int:
-        """Channels of the feature map, which come first; a token's others are its colours."""
-        return self.dimension - COLOURS
 
     @property
     def tokens_per_proposal(self) -> int:
@@ -134,13 +131,18 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def finish(
-    work: Path, index: pd.DataFrame, places: NDArray[np.float32], shard_rows: int, target: Path
+    work: Path,
+    index: pd.DataFrame,
+    places: NDArray[np.float32],
+    shard_rows: int,
+    features: int,
+    target: Path,
 ) -> None:
     """Write what belongs to the shards in `work` and put the folder in place of `target`."""
     with atomic_file(work / "geometry.npy") as temporary:
         np.save(temporary, places)
     with atomic_file(work / "index.parquet") as temporary:
         index.to_parquet(temporary, index=False)
-    write_json(work / "features.json", {"shard_rows": shard_rows})
+    write_json(work / "features.json", {"shard_rows": shard_rows, "features": features})
     shutil.rmtree(target, ignore_errors=True)
     work.replace(target)

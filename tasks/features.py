@@ -20,6 +20,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from models.backbone import Backbone, load_backbone
+from models.colour import COLOURS
 from models.onnx_export import export_image_network
 from serving.atomic import atomic_file
 from serving.imaging import crops, geometry, normalise, open_photo
@@ -59,7 +60,9 @@ def features(workspace: Workspace, params: Params) -> None:
         write_shard(workspace, params, work, number)
     proposals = pd.read_parquet(workspace.proposals)
     places = _places(proposals, read_manifest(workspace.manifest).set_index("id"))
-    finish(work, proposals, places, params.features.shard_rows, workspace.features)
+    channels = np.load(shard_path(work, 0), mmap_mode="r").shape[2] - COLOURS
+    shard_rows = params.features.shard_rows
+    finish(work, proposals, places, shard_rows, channels, workspace.features)
     console.print(
         f"  {len(proposals):,} proposals × {1 + params.features.grid**2} tokens → "
         f"{workspace.features}"
@@ -126,7 +129,9 @@ def extract(
     cut = _crops(workspace.catalogue, proposals, images, params.side)
     tokens = visual_tokens(session, backbone, cut, params.batch)
     places = _places(proposals, manifest)
-    return FeatureStore(proposals.reset_index(drop=True), places, (tokens,), len(tokens))
+    return FeatureStore(
+        proposals.reset_index(drop=True), places, (tokens,), len(tokens), backbone.features
+    )
 
 
 def _crops(

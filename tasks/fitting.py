@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from serving.embedding import Modality, Vectors
+from serving.embedding import Modality, Vectors, term_scores
 from serving.known import SIGNS, probability
 from serving.merging import EVIDENCE, evidence, interleave, merge
 from tasks.open_set import Trials, products, trials
 from tasks.params import Export
 from tasks.readout import HITS, gallery_cosines
 from tasks.splits import is_fitted
-from tasks.stored import Asked, StoredPhotos, term_scores
+from tasks.stored import Asked, StoredPhotos
 from tasks.weights import DEPTH, Answers, DevQuery, fit_weights, quality
 
 _PULL = 0.3

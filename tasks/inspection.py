@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import EmbeddingSettings
-from serving.embedding import split_parts
+from serving.embedding import split_parts, term_scores
 from serving.gallery import Rows
 from serving.search import Ranking
 from tasks.baselines import BASELINES, Gallery, Titles, rank_baselines
@@ -16,7 +16,6 @@ from tasks.open_set import Trials, products, trials
 from tasks.params import Evaluate
 from tasks.progress import track
 from tasks.retrieval import Queries, Query, Retrieved
-from tasks.stored import term_scores
 
 _SAME_SCORE = 1e-5
 """Products of unit vectors in float32 differ by less than this with the order of the sums."""

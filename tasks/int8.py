@@ -60,7 +60,7 @@ def see(
             tables.append(table.assign(score=proposals.scores, id=name))
     shard = np.concatenate(tokens)
     index = pd.concat(tables, ignore_index=True)
-    return FeatureStore(index, np.concatenate(places), (shard,), len(shard))
+    return FeatureStore(index, np.concatenate(places), (shard,), len(shard), backbone.features)
 
 
 def calibration(

@@ -11,7 +11,6 @@ titles says which words are the product's own: the alignment learns to tell them
 """
 
 import shutil
-from pathlib import Path
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
@@ -30,6 +29,7 @@ from serving.atomic import atomic_folder, write_json
 from serving.errors import UserError
 from tasks.digests import digest
 from tasks.feature_store import FeatureStore
+from tasks.features import BACKBONE
 from tasks.manifest import read_manifest
 from tasks.pairs import Pairs
 from tasks.params import Params, Pretrain
@@ -52,7 +52,7 @@ def pretrain(workspace: Workspace, params: Params) -> None:
         raise UserError(f"{workspace.manifest}: no rows of split train; add photos with titles")
     tokenizer = tokenizer_of(params.pretrain, list(titles))
     store = FeatureStore.open(workspace.features)
-    checkpoint = _checkpoint_path(workspace, params)
+    checkpoint = workspace.checkpoints / "pretrain" / checkpoint_name(workspace, params)
     views = FeatureStore.open(workspace.views)
     run = train(Pairs(manifest, store, views, tokenizer, params.pretrain), params, checkpoint)
     if run.leads:
@@ -103,10 +103,18 @@ def _fast(tokenizer: Tokenizer, params: Pretrain) -> PreTrainedTokenizerFast:
     )
 
 
-def _checkpoint_path(workspace: Workspace, params: Params) -> Path:
-    inputs = (workspace.manifest, workspace.features / "index.parquet", params.features)
-    key = digest(*inputs, params.views, params.pretrain, params.seed)[:16]
-    return workspace.checkpoints / "pretrain" / f"{key}.pt"
+def checkpoint_name(workspace: Workspace, params: Params, *more: int) -> str:
+    """Of a training's checkpoint: its inputs, so that no run goes on from another's.
+
+    Args:
+        workspace: with the features and the network that made them.
+        params: of the training.
+        more: numbers of what else it depends on.
+    """
+    features = workspace.features
+    inputs = workspace.manifest, features / "index.parquet", features / BACKBONE
+    settings = params.features, params.views, params.pretrain, params.seed
+    return f"{digest(*inputs, *settings, *more)[:16]}.pt"
 
 
 if __name__ == "__main__":

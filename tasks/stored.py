@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from models.onnx_export import HEADS
 from models.tokenizer import PAD
 from serving.boxes import Boxes
-from serving.embedding import TERMS, Modality, Vectors, seen_parts
+from serving.embedding import Modality, Vectors, seen_parts
 from tasks.feature_store import FeatureStore
 from tasks.progress import track
 
@@ -105,13 +105,6 @@ class StoredPhotos:
             for head, vectors in block.items():
                 found.setdefault(head, []).append(np.asarray(vectors, np.float32))
         return {head: np.concatenate(blocks) for head, blocks in found.items()}
-
-
-def term_scores(
-    heads: Mapping[str, Vectors], gallery: Mapping[str, Vectors]
-) -> dict[str, NDArray[np.float32]]:
-    """Cosines `[N, M]` of instances with a gallery, by term of the embedding."""
-    return {term: heads[head] @ gallery[part].T for term, (head, part) in TERMS.items()}
 
 
 def capture_inputs(

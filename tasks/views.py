@@ -27,7 +27,7 @@ from serving.imaging import Photo, open_photo
 from tasks.cutouts import cut_out, shrink
 from tasks.detect import CERTAIN
 from tasks.digests import digest
-from tasks.feature_store import begin, finish, missing, shard_path, work_folder
+from tasks.feature_store import FeatureStore, begin, finish, missing, shard_path, work_folder
 from tasks.features import BACKBONE, backbone_session, visual_tokens
 from tasks.manifest import read_manifest
 from tasks.params import Cutouts, Features, Params
@@ -54,7 +54,9 @@ def views(workspace: Workspace, params: Params) -> None:
     numbers = range(-(-len(train) // photos))
     kept = [np.load(_places(shard_path(work, number))) for number in numbers]
     together = np.concatenate(kept) if kept else np.zeros((0, 5), np.float32)
-    finish(work, index, together, photos * params.views.count, workspace.views)
+    channels = FeatureStore.open(workspace.features).features
+    shard_rows = photos * params.views.count
+    finish(work, index, together, shard_rows, channels, workspace.views)
     console.print(f"  {len(index):,} views of {len(train):,} photos → {workspace.views}")
 
 

@@ -8,12 +8,11 @@ from bundles import scene
 from serving import ProductSearch
 from serving.bundle import Bundle, KnownSettings
 from serving.chances import chances
-from serving.embedding import split_parts
+from serving.embedding import split_parts, term_scores
 from serving.encoder import Encoded
 from serving.gallery import Found
 from serving.known import NEAREST, SIGNS, probability
 from tasks.open_set import trials
-from tasks.stored import term_scores
 from tasks.workspace import Workspace
 
 

@@ -10,7 +10,7 @@ from serving.errors import UserError
 from tasks.ablation import ablation, other_boxes
 from tasks.ablation_table import ablation_table, compare
 from tasks.params import Params, Readout, Variant, load_params, override
-from tasks.pretrain import pretrain
+from tasks.pretrain import checkpoint_name, pretrain
 from tasks.unseen import is_unseen, naming_unseen
 from tasks.workspace import Workspace
 
@@ -51,6 +51,7 @@ def params(workspace: Workspace) -> Params:
 def test_the_table_holds_every_row_and_the_baselines(workspace: Workspace, params: Params) -> None:
     for name in params.ablation.variants:
         ablation(workspace, params, name)
+    assert not list(workspace.checkpoints.rglob("*.pt"))
     ablation_table(workspace, params)
     table = json.loads((workspace.ablation_report / "table.json").read_text())
     rows = {row["row"]: row for row in table["20 queries of split test"]}
@@ -60,6 +61,21 @@ def test_the_table_holds_every_row_and_the_baselines(workspace: Workspace, param
     assert rows["CAPTURE"]["mAP of CAPTURE less it"]["mean"] == 0
     text = (workspace.ablation_report / "table.md").read_text()
     assert all(f"| {name} |" in text for name in rows)
+
+
+def test_a_training_does_not_go_on_from_one_with_other_inputs(
+    workspace: Workspace, params: Params, tmp_path: Path
+) -> None:
+    name = checkpoint_name(workspace, params)
+    assert checkpoint_name(workspace, params) == name
+    faster = override(params, {"learning_rate": 0.5})
+    other = Workspace(tmp_path)
+    shutil.copytree(workspace.features, other.features)
+    shutil.copy(workspace.manifest, other.manifest)
+    assert checkpoint_name(other, params) == name
+    (other.features / "backbone.onnx").write_bytes(b"another network")
+    names = {name, checkpoint_name(workspace, faster), checkpoint_name(other, params)}
+    assert len(names | {checkpoint_name(workspace, params, 3)}) == 4
 
 
 def test_an_unknown_variant_is_named(workspace: Workspace, params: Params) -> None:

@@ -40,7 +40,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory, settings: Pretrain) -> Pairs
     np.save(folder / "geometry.npy", rng.random((6, 5)).astype(np.float32))
     index = pd.DataFrame({"id": ids, "x0": 0, "y0": 0, "x1": 9, "y1": 9, "score": 0.5})
     index.to_parquet(folder / "index.parquet")
-    write_json(folder / "features.json", {"shard_rows": 4})
+    write_json(folder / "features.json", {"shard_rows": 4, "features": 3})
     manifest = pd.DataFrame(
         {
             "id": list("abcde"),
