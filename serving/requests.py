@@ -15,10 +15,12 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.types import Message
 
+from serving.columns import clip
 from serving.filters import Condition
 from serving.limits import USUAL_K, Limits
 from serving.problems import Fault, Kind, ProblemError, invalid
@@ -200,6 +202,12 @@ async def _discard_some(request: Request, most: int) -> None:
 
 
 async def _read_form(request: Request, limits: Limits, fields: int) -> dict[str, Any]:
+    # A client's choice of Python's codecs would be one of warnings and of decompression, too.
+    _, options = parse_options_header(request.headers["content-type"])
+    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    if charset.lower() != "utf-8":
+        await discard(request)
+        raise ProblemError(Kind.MEDIA_TYPE, f"charset {clip(charset, 40)}: send UTF-8")
     try:
         form = await request.form(max_files=1, max_fields=fields, max_part_size=limits.body_bytes)
     except (ValueError, KeyError) as error:

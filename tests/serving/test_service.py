@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from bundles import scene
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from served import Service, Upload, close, service
@@ -272,8 +272,8 @@ ERRORS: dict[str, tuple[int, str, dict[str, Any]]] = {
     ),
     "no boundary": (400, "", {"content": b"-", "headers": {"content-type": "multipart/form-data"}}),
     "charset": (
-        400,
-        "the form: UnicodeError",
+        415,
+        "charset undefined: send UTF-8",
         {
             "content": b'--x\r\nContent-Disposition: form-data; name="caption"\r\n\r\na\r\n--x--',
             "headers": {"content-type": "multipart/form-data; boundary=x; charset=undefined"},
@@ -494,7 +494,8 @@ def test_no_batch_makes_it_fail(running: Service, queries: list[Any]) -> None:
 
 
 @settings(max_examples=25)
-@given(parts=PARTS, charset=st.sampled_from(["utf-8", "utf-7", "unicode_escape", "idna", "hex"]))
+@given(parts=PARTS, charset=st.sampled_from(["utf-8", "UTF-8", "unicode_escape", "idna", "hex"]))
+@example(parts=[("caption", b"\\\x00")], charset="unicode_escape")
 def test_no_form_makes_it_fail(
     running: Service, parts: list[tuple[str, bytes]], charset: str
 ) -> None:
