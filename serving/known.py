@@ -16,6 +16,7 @@ NEAREST = 20
 """Photos around an instance that are looked at."""
 
 _OTHERS = 5
+"""Products that the best one is compared with together."""
 
 SIGNS = (
     "score",

@@ -117,7 +117,7 @@ def _trained(
     stores = FeatureStore.open(workspace.features), FeatureStore.open(workspace.views)
     pairs = Pairs(manifest, *stores, tokenizer, params.pretrain)
     folder = workspace.checkpoints / "ablation" / name
-    run = train(pairs, params, folder / checkpoint_name(workspace, params, len(titles)))
+    run = train(pairs, params, folder / checkpoint_name(workspace, params, manifest["id"].tolist()))
     shutil.rmtree(folder, ignore_errors=True)
     return run.network.capture.eval(), tokenizer
 

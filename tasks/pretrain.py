@@ -11,6 +11,7 @@ titles says which words are the product's own: the alignment learns to tell them
 """
 
 import shutil
+from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
@@ -52,7 +53,11 @@ def pretrain(workspace: Workspace, params: Params) -> None:
         raise UserError(f"{workspace.manifest}: no rows of split train; add photos with titles")
     tokenizer = tokenizer_of(params.pretrain, list(titles))
     store = FeatureStore.open(workspace.features)
-    checkpoint = workspace.checkpoints / "pretrain" / checkpoint_name(workspace, params)
+    checkpoint = (
+        workspace.checkpoints
+        / "pretrain"
+        / checkpoint_name(workspace, params, manifest["id"].tolist())
+    )
     views = FeatureStore.open(workspace.views)
     run = train(Pairs(manifest, store, views, tokenizer, params.pretrain), params, checkpoint)
     if run.leads:
@@ -103,18 +108,18 @@ def _fast(tokenizer: Tokenizer, params: Pretrain) -> PreTrainedTokenizerFast:
     )
 
 
-def checkpoint_name(workspace: Workspace, params: Params, *more: int) -> str:
+def checkpoint_name(workspace: Workspace, params: Params, rows: Sequence[str]) -> str:
     """Of a training's checkpoint: its inputs, so that no run goes on from another's.
 
     Args:
         workspace: with the features and the network that made them.
         params: of the training.
-        more: numbers of what else it depends on.
+        rows: ids of the manifest that it trains on, as variants of the ablation leave some out.
     """
     features = workspace.features
     inputs = workspace.manifest, features / "index.parquet", features / BACKBONE
     settings = params.features, params.views, params.pretrain, params.seed
-    return f"{digest(*inputs, *settings, *more)[:16]}.pt"
+    return f"{digest(*inputs, *settings, *rows)[:16]}.pt"
 
 
 if __name__ == "__main__":

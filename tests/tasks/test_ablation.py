@@ -66,16 +66,22 @@ def test_the_table_holds_every_row_and_the_baselines(workspace: Workspace, param
 def test_a_training_does_not_go_on_from_one_with_other_inputs(
     workspace: Workspace, params: Params, tmp_path: Path
 ) -> None:
-    name = checkpoint_name(workspace, params)
-    assert checkpoint_name(workspace, params) == name
+    rows = ["a", "b"]
+    name = checkpoint_name(workspace, params, rows)
+    assert checkpoint_name(workspace, params, rows) == name
     faster = override(params, {"learning_rate": 0.5})
     other = Workspace(tmp_path)
     shutil.copytree(workspace.features, other.features)
     shutil.copy(workspace.manifest, other.manifest)
-    assert checkpoint_name(other, params) == name
+    assert checkpoint_name(other, params, rows) == name
     (other.features / "backbone.onnx").write_bytes(b"another network")
-    names = {name, checkpoint_name(workspace, faster), checkpoint_name(other, params)}
-    assert len(names | {checkpoint_name(workspace, params, 3)}) == 4
+    names = {
+        name,
+        checkpoint_name(workspace, faster, rows),
+        checkpoint_name(other, params, rows),
+        checkpoint_name(workspace, params, ["a", "c"]),
+    }
+    assert len(names) == 4
 
 
 def test_an_unknown_variant_is_named(workspace: Workspace, params: Params) -> None:
