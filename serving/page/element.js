@@ -56,10 +56,10 @@ export function picture(source, className, side) {
   image.addEventListener("error", async () => {
     tries += 1;
     const answer = await fetch(image.src).catch(() => null);
-    const wait = Number(answer?.headers.get("retry-after")) || 1;
-    if (answer?.status === 503 && tries < TRIES) {
+    if (tries < TRIES && (answer?.ok || answer?.status === 503)) {
+      const wait = answer.ok ? 0 : Number(answer.headers.get("retry-after")) || 1;
       setTimeout(() => { image.src = source; }, 1000 * wait);
-    } else if (!answer?.ok) {
+    } else {
       image.replaceWith(element("span", { class: `${className} missing`, "aria-hidden": "true" }));
     }
   });

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bundles import BLANK, scene, write_photo
 from PIL import Image
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
 from served import Service, Upload, service
 
 from serving.limits import Limits
@@ -162,10 +162,32 @@ def test_a_sample_brings_its_title_and_a_click_on_a_box_its_hits(opened: Opener)
     expect(best).to_contain_text(name.removeprefix("Product 2: "))
     expect(best).to_contain_text("score")
     expect(best.get_by_text("brand", exact=True)).to_be_visible()
-    assert best.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)")
+    expect(best.locator("img")).not_to_have_js_property("naturalWidth", 0)
     expect(part.locator(".hit")).to_have_count(4)
     part.get_by_role("button", name="Show 2 more").click()
     expect(part.locator(".hit")).to_have_count(6)
+
+
+def test_a_picture_that_a_busy_service_refused_is_asked_for_again(
+    opened: Opener, photos: Path
+) -> None:
+    page = opened()
+    busy = {"status": 503, "headers": {"Retry-After": "1"}}
+    asked: list[str] = []
+
+    def refuse_first(route: Route) -> None:
+        asked.append(route.request.url)
+        if asked.count(route.request.url) == 1:
+            route.fulfill(**busy)
+        else:
+            route.continue_()
+
+    page.route("**/products/*/image*", refuse_first)
+    show(page, photos / "bundle.png")
+    thumb = page.locator(".part img").first
+    expect(thumb).not_to_have_js_property("naturalWidth", 0)
+    assert asked.count(asked[0]) > 1
+    expect(page.locator(".thumb.missing")).to_have_count(0)
 
 
 def test_the_title_shows_whose_its_words_are(opened: Opener, photos: Path) -> None:
