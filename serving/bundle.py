@@ -134,6 +134,18 @@ class Bundle(Section):
     declined_int8: dict[str, Any] | None = None
     """What int8 would have cost, where that was too much and the networks stayed fp32."""
 
+    @model_validator(mode="after")
+    def _as_the_networks_give(self) -> Self:
+        sizes = {
+            "raw": self.backbone.features,
+            "colour": self.backbone.dimension - self.backbone.features,
+        }
+        given = [sizes.get(part, self.capture.dimension) for part in self.embedding.parts]
+        if list(self.embedding.dimensions) != given:
+            expected = ", ".join(str(size) for size in given)
+            raise ValueError(f"embedding.dimensions: the networks give {expected}")
+        return self
+
     @property
     def dimension(self) -> int:
         """Of the vectors that the bundle makes."""
@@ -157,8 +169,8 @@ class Bundle(Section):
             raise UserError(f"{settings}: not a JSON object; run `dvc repro export`") from None
         except ValidationError as error:
             problem = error.errors()[0]
-            key = ".".join(str(part) for part in problem["loc"])
-            what = f"{key}: {problem['msg']}"
+            place = ".".join(str(part) for part in problem["loc"])
+            what = ": ".join(part for part in (place, problem["msg"]) if part)
             raise UserError(f"{settings}: {what}; run `dvc repro export`") from None
         for name in FILES:
             bundle._check(name)

@@ -64,6 +64,10 @@ def test_a_changed_or_missing_file_is_named(folder: Path, name: str) -> None:
             "features: expected less than dimension, found 4",
         ),
         ({"precision": {"backbone": "int4"}}, r"precision\.backbone: .*'fp32' or 'int8'"),
+        (
+            {"capture": {"title_tokens": 8, "regions": 4, "dimension": 9}},
+            "embedding.dimensions: the networks give",
+        ),
         ({"embedding": {"parts": ["raw"], "dimensions": [1], "weights": {}}}, "expected raw, col"),
     ],
 )
