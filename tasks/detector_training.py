@@ -188,13 +188,16 @@ def _advance(run: _Run, pool: Pool, chosen: Tensor, params: Detect, device: torc
         level[chosen].to(device).float().contiguous(memory_format=torch.channels_last)
         for level in pool.levels
     ]
+    present = pool.present[chosen]
+    # The loss compares every cell with every column of boxes: the batch's fullest photo is enough.
+    columns = max(1, int(present.sum(dim=1).max()))
     boxes, logits = run.head(*levels)
     score_loss, box_loss = detection_loss(
         boxes,
         logits,
         cell_centres(params.side, device),
-        pool.boxes[chosen].to(device),
-        pool.present[chosen].to(device),
+        pool.boxes[chosen, :columns].to(device),
+        present[:, :columns].to(device),
         candidates=training.candidates,
         sharpness=training.sharpness,
         box_weight=training.box_weight,
