@@ -8,7 +8,7 @@ from serving.bundle import Bundle, KnownSettings
 from serving.embedding import Vectors, split_parts, term_scores
 from serving.encoder import Encoded
 from serving.gallery import Found, Gallery
-from serving.known import NEAREST, Nearest, probability, signs
+from serving.known import NEAREST, Nearest, among, probability, signs
 
 
 def chances(
@@ -62,5 +62,6 @@ def _chance(
         np.asarray([hit.score for hit in hits], np.float32),
         [hit.product for hit in hits],
         {term: values[0] for term, values in term_scores(mine, parts).items()},
+        among(parts),
     )
     return probability(signs(nearest), settings.weights)

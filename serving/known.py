@@ -18,6 +18,9 @@ NEAREST = 20
 _OTHERS = 5
 """Products that the best one is compared with together."""
 
+SEEN = ("raw", "colour", "visual", "joint")
+"""Terms that compare an instance with gallery photos as they compare with one another."""
+
 SIGNS = (
     "score",
     "lead",
@@ -25,9 +28,12 @@ SIGNS = (
     "photos",
     *(f"nearest_{term}" for term in TERMS),
     *(f"first_{term}" for term in TERMS),
+    *(f"beyond_{term}" for term in SEEN),
 )
 """The best product's score, its lead over the second and over the mean of the next five, and the
-mean score of its photos; by term the largest cosine of any photo, and of the best product's."""
+mean score of its photos; by term the largest cosine of any photo, and of the best product's; by
+term of `SEEN` how much nearer the other products' photos are to the instance than to the best
+product's, in the mean: a stranger lies elsewhere among them than the product that it resembles."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,22 @@ class Nearest:
         scores: `[n]`.
         products: of each photo, `[n]`.
         cosines: with the instance, `[n]` by term of `serving.embedding.TERMS`.
+        among: with one another, `[n, n]` by term of `SEEN`.
     """
 
     scores: NDArray[np.float32]
     products: Sequence[str]
     cosines: Mapping[str, NDArray[np.float32]]
+    among: Mapping[str, NDArray[np.float32]]
+
+
+def among(parts: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """Cosines `[n, n]` of gallery photos with one another, by term of `SEEN`.
+
+    Args:
+        parts: unit rows `[n, d]` by part.
+    """
+    return {term: parts[term] @ parts[term].T for term in SEEN}
 
 
 def signs(nearest: Nearest) -> NDArray[np.float64]:
@@ -55,6 +72,13 @@ def signs(nearest: Nearest) -> NDArray[np.float64]:
     others = list(best.values())[1 : 1 + _OTHERS] or [float(scores[-1])]
     own = np.asarray([product == first for product in nearest.products])
     top = float(scores[0])
+
+    def beyond(term: str) -> float:
+        if own.all():
+            return 0.0
+        theirs = nearest.among[term][np.ix_(own, ~own)]
+        return float(nearest.cosines[term][~own].mean() - theirs.mean())
+
     return np.asarray(
         [
             top,
@@ -63,6 +87,7 @@ def signs(nearest: Nearest) -> NDArray[np.float64]:
             scores[own].mean(),
             *(nearest.cosines[term].max() for term in TERMS),
             *(nearest.cosines[term][own].max() for term in TERMS),
+            *(beyond(term) for term in SEEN),
         ],
         np.float64,
     )

@@ -70,7 +70,7 @@ def fit(stored: StoredPhotos, manifest: pd.DataFrame, params: Export, iou: float
         if mode == "both":
             merging = fit_merging(queries, scores, answers, params.spreads)
         if mode != "title":
-            found = _trials(dev, asked, scores, terms, answers, mode, iou)
+            found = _trials(dev, asked, scores, gallery, answers, mode, iou)
             if (settings := fit_known(found, params.false_accepts)) is not None:
                 known[mode] = settings
     return Fitted(weights, merging, known, len(dev))
@@ -145,7 +145,7 @@ def _trials(
     dev: pd.DataFrame,
     asked: Asked,
     scores: Vectors,
-    terms: Mapping[str, Vectors],
+    gallery: Mapping[str, Vectors],
     answers: Answers,
     mode: Modality,
     iou: float,
@@ -156,8 +156,8 @@ def _trials(
     for places, shown, boxes in rows:
         true = None if boxes is None else np.asarray(boxes, np.float32)
         named = products(asked.boxes[places], shown, true, iou)
-        mine = {term: values[places] for term, values in terms.items()}
-        parts.append(trials(scores[places], mine, labels, named, mode))
+        mine = {head: values[places] for head, values in asked.heads.items()}
+        parts.append(trials(scores[places], mine, gallery, labels, named, mode))
     return Trials.joined(parts)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import EmbeddingSettings
-from serving.embedding import split_parts, term_scores
+from serving.embedding import split_parts
 from serving.gallery import Rows
 from serving.search import Ranking
 from tasks.baselines import BASELINES, Gallery, Titles, rank_baselines
@@ -73,8 +73,9 @@ def inspect(
         inspection.misses += attribute(trace, params.match_iou)
         encoded = ranking.encoded
         shown = products(encoded.boxes, query.labels, query.boxes, params.match_iou)
-        terms = term_scores(encoded.heads, parts)
-        inspection.trials[query.id] = trials(scores, terms, labels, shown, encoded.modality)
+        inspection.trials[query.id] = trials(
+            scores, encoded.heads, parts, labels, shown, encoded.modality
+        )
         ranked = rank_baselines(
             ranking.encoded.heads["raw"], titles.scores(query.caption), gallery, params.depth
         )

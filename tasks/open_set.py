@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from serving.boxes import Boxes, intersection_over_union
 from serving.bundle import KnownSettings
-from serving.embedding import Modality
-from serving.known import NEAREST, SIGNS, Nearest, probability, signs
+from serving.embedding import Modality, Vectors, term_scores
+from serving.known import NEAREST, SIGNS, Nearest, among, probability, signs
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def products(
 
 def trials(
     scores: NDArray[np.float32],
-    cosines: Mapping[str, NDArray[np.float32]],
+    heads: Mapping[str, Vectors],
+    parts: Mapping[str, Vectors],
     gallery: NDArray[np.str_],
     shown: Sequence[str | None],
     modality: Modality,
@@ -82,11 +83,13 @@ def trials(
 
     Args:
         scores: of one query's instances with the gallery, `[P, M]`.
-        cosines: the same by term of the embedding.
+        heads: of the instances, unit rows `[P, d]` by head.
+        parts: of the gallery, unit rows `[M, d]` by part.
         gallery: labels `[M]`.
         shown: the product of each instance, None where unknown.
         modality: what the query has.
     """
+    cosines = term_scores(heads, parts)
     rows, outcomes = [], []
     for row, product in enumerate(shown):
         mine = gallery == product
@@ -96,7 +99,9 @@ def trials(
         for known, kept in ((True, order), (False, order[~mine[order]])):
             items = kept[:NEAREST]
             terms = {term: values[row, items] for term, values in cosines.items()}
-            rows.append(signs(Nearest(scores[row, items], gallery[items].tolist(), terms)))
+            between = among({part: values[items] for part, values in parts.items()})
+            near = Nearest(scores[row, items], gallery[items].tolist(), terms, between)
+            rows.append(signs(near))
             outcomes.append(known)
     return Trials(
         np.asarray(rows, np.float64).reshape(-1, len(SIGNS)),

@@ -8,7 +8,7 @@ from bundles import scene
 from serving import ProductSearch
 from serving.bundle import Bundle, KnownSettings
 from serving.chances import chances
-from serving.embedding import split_parts, term_scores
+from serving.embedding import split_parts
 from serving.encoder import Encoded
 from serving.gallery import Found
 from serving.known import NEAREST, SIGNS, probability
@@ -44,7 +44,8 @@ def test_serving_tells_what_the_evaluation_measures(search: ProductSearch, bundl
     labels = np.asarray([hit.label for hit in rows.hits])
     exact = trials(
         encoded.vectors @ rows.vectors.T,
-        term_scores(encoded.heads, parts),
+        encoded.heads,
+        parts,
         labels,
         ["product-3"] * len(encoded.scores),
         encoded.modality,

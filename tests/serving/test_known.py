@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.embedding import TERMS
-from serving.known import SIGNS, Nearest, probability, signs
+from serving.known import SEEN, SIGNS, Nearest, probability, signs
 
 WEIGHTS = dict.fromkeys(SIGNS, 0.0) | {"score": 6.0, "lead": 4.0, "bias": -4.0}
 COSINES = st.floats(-1, 1)
@@ -15,7 +15,8 @@ def nearest(scores: list[float], products: str) -> Nearest:
         term: np.asarray(scores, np.float32) * np.float32(0.9) ** place
         for place, term in enumerate(TERMS)
     }
-    return Nearest(np.asarray(scores, np.float32), list(products), cosines)
+    among = dict.fromkeys(SEEN, np.full((len(scores),) * 2, 0.3, np.float32))
+    return Nearest(np.asarray(scores, np.float32), list(products), cosines, among)
 
 
 def told(near: Nearest) -> dict[str, float]:
@@ -42,6 +43,16 @@ def test_every_term_tells_of_all_photos_and_of_the_best_products() -> None:
     found = told(near)
     assert found["nearest_title_to_photo"] == pytest.approx(0.6)
     assert found["first_title_to_photo"] == pytest.approx(0.3)
+
+
+def test_a_stranger_lies_elsewhere_among_the_others_than_the_best_product() -> None:
+    near = nearest([0.9, 0.8, 0.7, 0.5], "abac")
+    near.cosines["visual"][:] = [0.9, 0.6, 0.8, 0.4]
+    near.among["visual"][[0, 2], 1] = [0.5, 0.3]
+    near.among["visual"][[0, 2], 3] = [0.2, 0.0]
+    found = told(near)
+    assert found["beyond_visual"] == pytest.approx((0.6 + 0.4) / 2 - (0.4 + 0.1) / 2)
+    assert told(nearest([0.9, 0.8], "aa"))["beyond_visual"] == 0
 
 
 @given(st.lists(COSINES, min_size=1, max_size=20), st.data())

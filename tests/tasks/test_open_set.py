@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from serving.bundle import KnownSettings
-from serving.embedding import TERMS
+from serving.embedding import PARTS, TERMS
 from serving.known import SIGNS
 from tasks.fitting import fit_known
 from tasks.open_set import Trials, measure, products, trials
@@ -22,21 +22,30 @@ def test_without_boxes_only_a_photo_of_one_product_tells() -> None:
     assert products(proposals, ["soap", "tea"], None, 0.5) == [None, None]
 
 
+def asked(scores: np.ndarray, shown: list[str | None]) -> Trials:
+    """Trials whose cosines are the scores, by every term."""
+    heads = {head: scores for head, _ in TERMS.values()}
+    parts = dict.fromkeys(PARTS, np.eye(scores.shape[1], dtype=np.float32))
+    return trials(scores, heads, parts, LABELS, shown, "both")
+
+
 def test_every_instance_is_asked_with_and_without_its_product() -> None:
     scores = np.asarray([[0.9, 0.7, 0.5, 0.1], [0.1, 0.2, 0.3, 0.4]], np.float32)
-    found = trials(scores, dict.fromkeys(TERMS, scores), LABELS, ["soap", None], "both")
+    found = asked(scores, ["soap", None])
     assert found.known.tolist() == [True, False]
     assert found.modalities.tolist() == ["both", "both"]
     # The second soap is no other product; without soap, tea leads jam.
     np.testing.assert_allclose(found.signs[:, :2], [[0.9, 0.4], [0.5, 0.4]], rtol=1e-6)
     nearest = found.signs[:, SIGNS.index("nearest_raw")]
     np.testing.assert_allclose(nearest, [0.9, 0.5], rtol=1e-6)
+    # The photos have nothing in common with one another.
+    beyond = found.signs[:, SIGNS.index("beyond_raw")]
+    np.testing.assert_allclose(beyond, [(0.5 + 0.1) / 2, 0.1], rtol=1e-6)
 
 
 def test_a_product_that_the_gallery_lacks_anyway_tells_nothing() -> None:
     scores = np.ones((1, 4), np.float32)
-    found = trials(scores, dict.fromkeys(TERMS, scores), LABELS, ["wine"], "both")
-    assert len(found.known) == 0
+    assert len(asked(scores, ["wine"]).known) == 0
 
 
 def _separable(count: int, overlap: float) -> Trials:
