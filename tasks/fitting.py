@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serving.embedding import Modality, Vectors, term_scores
-from serving.known import SIGNS, probability
+from serving.known import SIGNS
 from serving.merging import EVIDENCE, evidence, interleave, merge
 from tasks.open_set import Trials, products, trials
 from tasks.params import Export
@@ -26,6 +26,9 @@ from tasks.weights import DEPTH, Answers, DevQuery, fit_weights, quality
 
 _PULL = 0.3
 """Inverse of how strongly the weights of `known` are pulled to zero."""
+
+_FOLDS = 5
+"""Of the trials, in their order, so that an instance's two stay together."""
 
 MODES: tuple[Modality, ...] = ("both", "photo", "title")
 
@@ -164,19 +167,29 @@ def _trials(
 def fit_known(found: Trials, false_accepts: float) -> dict[str, Any] | None:
     """Logistic weights of the signs, and the threshold that lets `false_accepts` of the unknown in.
 
+    The threshold is that of probabilities which other trials' weights gave: of its own trials a fit
+    takes fewer strangers for known than of those to come.
+
     None without at least one trial of either kind.
     """
     from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
 
     if found.known.all() or not found.known.any():
         return None
     mean, scale = found.signs.mean(axis=0), found.signs.std(axis=0) + 1e-6
+    columns = (found.signs - mean) / scale
     # Many signs that say nearly the same, of a few hundred trials: pulled towards zero.
-    model = LogisticRegression(C=_PULL).fit((found.signs - mean) / scale, found.known)
+    model = LogisticRegression(C=_PULL).fit(columns, found.known)
     slopes = model.coef_[0] / scale
     weights = dict(zip(SIGNS, slopes.tolist(), strict=True))
     weights["bias"] = float(model.intercept_[0] - slopes @ mean)
     weights = {name: round(value, 6) for name, value in weights.items()}
-    strangers = [probability(row, weights) for row in found.signs[~found.known]]
-    threshold = float(np.quantile(strangers, 1 - false_accepts))
+    rarest = int(min(found.known.sum(), (~found.known).sum()))
+    chances = (
+        cross_val_predict(model, columns, found.known, cv=_FOLDS, method="predict_proba")
+        if rarest >= _FOLDS
+        else model.predict_proba(columns)
+    )
+    threshold = float(np.quantile(chances[~found.known, 1], 1 - false_accepts))
     return {"weights": weights, "threshold": round(threshold, 6)}
