@@ -12,11 +12,18 @@ from serving.errors import UserError
 from serving.known import SIGNS
 
 SETTINGS = "bundle.json"
+FORMAT = 3
+"""Of the settings and networks that this version writes, and the only one that it reads."""
+
 DETECTOR = "detector.onnx"
 BACKBONE = "backbone.onnx"
 CAPTURE = "capture.onnx"
 TOKENIZER = "tokenizer.json"
 FILES = (DETECTOR, BACKBONE, CAPTURE, TOKENIZER)
+
+
+class BundleFormatError(UserError):
+    """A bundle that another version of unbundle wrote."""
 
 
 class Section(BaseModel):
@@ -156,12 +163,18 @@ class Bundle(Section):
         """Read `bundle.json` and compare every file with its digest.
 
         Raises:
+            BundleFormatError: another version of unbundle wrote it.
             UserError: the folder is no bundle, a key is missing or wrong, a file is missing or is
                 not the one that was exported.
         """
         settings = folder / SETTINGS
         try:
             raw = json.loads(settings.read_text(encoding="utf-8"))
+            if isinstance(raw, dict) and raw.get("format", FORMAT) != FORMAT:
+                raise BundleFormatError(
+                    f"{settings}: format {raw['format']}, this version of unbundle reads {FORMAT}; "
+                    "run `dvc repro` and `unbundle promote`, or the version that wrote it"
+                )
             bundle = cls.model_validate({**raw, "folder": folder})
         except FileNotFoundError:
             raise UserError(f"{folder}: no bundle (no {SETTINGS}); run `make demo`") from None

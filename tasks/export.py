@@ -29,6 +29,7 @@ from serving.bundle import (
     BACKBONE,
     CAPTURE,
     DETECTOR,
+    FORMAT,
     SETTINGS,
     TOKENIZER,
     BackboneSettings,
@@ -52,9 +53,6 @@ from tasks.weights import DEPTH
 from tasks.workspace import Workspace
 
 Outputs = Sequence[NDArray[Any]]
-
-FORMAT = 3
-"""Of `bundle.json`; serving refuses one that it does not know."""
 
 NETWORKS = {"detector": DETECTOR, "backbone": BACKBONE, "capture": CAPTURE}
 

@@ -20,7 +20,7 @@ import pandas as pd
 import typer
 
 from serving.atomic import atomic_folder, write_json
-from serving.bundle import SETTINGS
+from serving.bundle import SETTINGS, BundleFormatError
 from serving.database import CHAMPION, Database
 from serving.errors import UserError
 from serving.gallery import Gallery
@@ -204,7 +204,7 @@ def _decide(
         catch_up_with_journal(workspace, searches[0].gallery, params)
     try:
         if champion is not None:
-            searches.append(_open_champion(workspace, uri, champion))
+            searches += _open_champion(workspace, uri, champion)
         count = params.evaluate.latency_queries
         latencies = median_latencies(searches, queries, count, k)
         candidate = _candidate(
@@ -213,9 +213,10 @@ def _decide(
         evidence = None
         if champion is not None:
             candidate = _replayed(candidate, workspace, searches[0], params)
+        if len(searches) > 1:
             evidence = _champion(searches[1], queries, latencies[1], params)
         keep_profile(searches[0], workspace, queries, params.watch)
-        return decide(candidate, evidence, params)
+        return decide(candidate, evidence, params).model_copy(update={"champion": champion})
     finally:
         for search in searches:
             search.close()
@@ -242,7 +243,8 @@ def _figures(
     return figures, by_query
 
 
-def _open_champion(workspace: Workspace, uri: str, collection: str) -> ProductSearch:
+def _open_champion(workspace: Workspace, uri: str, collection: str) -> list[ProductSearch]:
+    """The champion; none where only another version of unbundle could measure it."""
     with Database(uri) as database:
         version = database.gallery(collection).properties["bundle"]
     if not (workspace.bundles / version / SETTINGS).is_file():
@@ -250,7 +252,14 @@ def _open_champion(workspace: Workspace, uri: str, collection: str) -> ProductSe
             f"{workspace.bundles / version}: no such bundle, so the champion {collection} cannot "
             "be measured; copy it there, or go back with `unbundle rollback`"
         )
-    return ProductSearch(workspace.bundles, uri, collection)
+    try:
+        return [ProductSearch(workspace.bundles, uri, collection)]
+    except BundleFormatError as error:
+        # Nor could this version serve it: to wait for a comparison would be to wait for ever.
+        console.print(
+            f"  the champion {collection} is not compared, the floors alone judge: {error}"
+        )
+        return []
 
 
 def _candidate(

@@ -10,6 +10,7 @@ import pytest
 from bundles import png, scene, write_bundle
 from worlds import PROJECT, write_world
 
+from serving.bundle import SETTINGS
 from serving.catchup import Product, delete, put
 from serving.cli import main
 from serving.database import CHAMPION, PREVIOUS, Database
@@ -215,6 +216,23 @@ def test_a_champion_whose_bundle_is_gone_is_named(world: Workspace, params: Para
     measure(world, params)
     with pytest.raises(UserError, match=r"no such bundle, so the champion products_\w+ cannot"):
         promote(world, params)
+
+
+def test_a_champion_that_another_version_wrote_does_not_hold_up_its_successor(
+    world: Workspace, params: Params
+) -> None:
+    promote(world, params)
+    first = Receipt.read(world.receipt)
+    settings = world.bundles / first.bundle / SETTINGS
+    written = json.loads(settings.read_text(encoding="utf-8")) | {"format": 2, "parts": ["old"]}
+    settings.write_text(json.dumps(written), encoding="utf-8")
+    new_bundle(world, seed=5)
+    second = measure(world, params)
+    decision = promote(world, params)
+    assert decision.promoted, decision.reason
+    assert decision.champion == first.collection
+    assert not [rule.name for rule in decision.rules if "champion" in rule.name]
+    assert aliases(world) == (second, first.collection)
 
 
 def test_what_a_killed_promotion_left_undone_is_completed(world: Workspace, params: Params) -> None:
