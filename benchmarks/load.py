@@ -82,7 +82,7 @@ def add_candidate(data: Path) -> str:
                 )
                 for hit in page.hits
             ]
-            made.upsert(items, page.vectors)
+            made.upsert(items, page.vectors, page.keypoints)
         made.flush()
     copy = data / "bundles" / VERSION
     shutil.copytree(bundle, copy)

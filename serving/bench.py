@@ -21,10 +21,11 @@ from serving.errors import UserError
 from serving.gallery import Found
 from serving.imaging import Photo, open_photo
 from serving.search import ProductSearch, Question
+from serving.second_look import Asked, Looked
 
-PARTS = ("decode", "detector", "backbone", "capture", "search", "known", "rest")
-"""`known`: whether products are in the catalogue; `rest`: resizing, boxes, tokens and everything
-else that is no network."""
+PARTS = ("decode", "detector", "backbone", "capture", "search", "verify", "known", "rest")
+"""`verify`: keypoints; `known`: whether products are in the catalogue; `rest`: resizing, boxes,
+tokens and everything else that is no network."""
 
 TABLE = "catalogue.csv"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -143,15 +144,25 @@ class _Clock:
 class _TimedSearch(ProductSearch):
     clock: _Clock
 
-    def _find(self, group: Sequence[tuple[int, Question, Encoded]]) -> list[list[Found]]:
+    def _find(self, group: Sequence[tuple[int, Question, Asked]]) -> list[list[Found]]:
         with self.clock.part("search"):
             return super()._find(group)
 
+    def _describe(self, photo: Photo | None, encoded: Encoded) -> Asked:
+        with self.clock.part("verify"):
+            return super()._describe(photo, encoded)
+
+    def _look_again(
+        self, asked: Sequence[Asked], found: Sequence[Sequence[Found]]
+    ) -> list[list[Looked]]:
+        with self.clock.part("verify"):
+            return super()._look_again(asked, found)
+
     def _chances(
-        self, asked: Sequence[Encoded], found: Sequence[Sequence[Found]]
+        self, asked: Sequence[Asked], looked: Sequence[list[Looked]]
     ) -> list[list[float | None]]:
         with self.clock.part("known"):
-            return super()._chances(asked, found)
+            return super()._chances(asked, looked)
 
 
 @contextmanager

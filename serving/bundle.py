@@ -9,17 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from serving.embedding import PARTS, TERMS, Modality
 from serving.errors import UserError
-from serving.known import SIGNS
+from serving.keypoints import KeypointSettings
+from serving.known import SIGNS, Tree
 
 SETTINGS = "bundle.json"
-FORMAT = 3
+FORMAT = 4
 """Of the settings and networks that this version writes, and the only one that it reads."""
 
 DETECTOR = "detector.onnx"
 BACKBONE = "backbone.onnx"
 CAPTURE = "capture.onnx"
 TOKENIZER = "tokenizer.json"
-FILES = (DETECTOR, BACKBONE, CAPTURE, TOKENIZER)
+PROJECTION = "keypoints.npy"
+FILES = (DETECTOR, BACKBONE, CAPTURE, TOKENIZER, PROJECTION)
 
 
 class BundleFormatError(UserError):
@@ -108,6 +110,8 @@ class KnownSettings(Section):
 
     weights: dict[str, float]
     """By `serving.known.SIGNS`, and `bias`."""
+    trees: tuple[Tree, ...] = ()
+    """What is added to the weighted signs."""
     threshold: float = Field(ge=0, le=1)
     """A lower probability is answered with "not in the catalogue"."""
 
@@ -122,7 +126,7 @@ class Bundle(Section):
     """The checked settings of a bundle folder; `Bundle.open` makes it."""
 
     folder: Path
-    format: Literal[3]
+    format: Literal[4]
     version: str = Field(pattern=r"^[0-9a-f]{12}$")
     sha256: dict[str, str]
     detector: DetectorSettings
@@ -130,6 +134,9 @@ class Bundle(Section):
     capture: CaptureSettings
     precision: PrecisionSettings = PrecisionSettings()
     embedding: EmbeddingSettings
+    keypoints: KeypointSettings
+    verification: dict[Modality, float] = {}
+    """What an inlier adds to a score, by what a query has; see `serving.verification.bonus`."""
     merging: dict[str, float] | None = None
     """Weights of `serving.merging.EVIDENCE`; None interleaves the instances' rankings."""
     known: dict[Modality, KnownSettings] = {}

@@ -52,8 +52,8 @@ def write_photos(
     gallery: Gallery, encoder: "Encoder", items: Sequence[Item], photos: Sequence[Photo]
 ) -> None:
     """Encode single-product photos with their titles and write their rows."""
-    vectors = encoder.encode_gallery(photos, [item.caption for item in items])
-    gallery.upsert(items, vectors)
+    entries = encoder.encode_gallery(photos, [item.caption for item in items])
+    gallery.upsert(items, entries.vectors, entries.keypoints)
 
 
 def put(
@@ -89,10 +89,10 @@ def put(
         source = digest if origin == "refresh" else _source(product.item.id, held, journal)
         items.append(replace(product.item, digest=digest, source=source))
         changes.append(Change(product.item.id, origin, source, product.item, photo))
-    vectors = encoder.encode_gallery(
+    entries = encoder.encode_gallery(
         [product.photo for product in products], [item.caption for item in items]
     )
-    entities = gallery.entities(items, vectors)
+    entities = gallery.entities(items, entries.vectors, entries.keypoints)
     with journal.order():
         journal.append(changes, [product.file for product in products])
         gallery.mark_live()

@@ -1,67 +1,41 @@
-"""How likely the products of some queries are in the catalogue, by the photos around them."""
-
-from collections.abc import Sequence
+"""How likely the products of a query are in the catalogue, by the photos around its instances."""
 
 import numpy as np
 
 from serving.bundle import Bundle, KnownSettings
-from serving.embedding import Vectors, split_parts, term_scores
-from serving.encoder import Encoded
-from serving.gallery import Found, Gallery
+from serving.embedding import split_parts, term_scores
 from serving.known import NEAREST, Nearest, among, probability, signs
+from serving.second_look import Asked, Looked
 
 
-def chances(
-    gallery: Gallery, bundle: Bundle, asked: Sequence[Encoded], found: Sequence[Sequence[Found]]
-) -> list[list[float | None]]:
-    """The probability of each instance of each query; None where it was not calibrated.
-
-    The stored vectors of all photos around them are read in one request.
+def chances(bundle: Bundle, query: Asked, looked: list[Looked]) -> list[float | None]:
+    """The probability of each instance of a query; None where the bundle was not calibrated.
 
     Args:
-        gallery: that was searched.
-        bundle: that made it.
-        asked: the queries.
-        found: what is nearest to each of their instances.
+        bundle: that made the gallery.
+        query: what was asked.
+        looked: what lies nearest to each of its instances.
     """
-    calibrated = [bundle.known.get(encoded.modality) for encoded in asked]
-    wanted = dict.fromkeys(
-        hit.id
-        for settings, instances in zip(calibrated, found, strict=True)
-        for near in instances
-        for hit in near.photos[:NEAREST]
-        if settings is not None
-    )
-    stored = gallery.vectors(list(wanted)) if wanted else {}
-    return [
-        [
-            None if settings is None else _chance(near, encoded, row, stored, bundle, settings)
-            for row, near in enumerate(instances)
-        ]
-        for settings, encoded, instances in zip(calibrated, asked, found, strict=True)
-    ]
+    settings = bundle.known.get(query.encoded.modality)
+    if settings is None or not query.keypoints:
+        return [None] * len(looked)
+    return [_chance(near, query, row, bundle, settings) for row, near in enumerate(looked)]
 
 
-def _chance(
-    near: Found,
-    encoded: Encoded,
-    row: int,
-    stored: dict[str, Vectors],
-    bundle: Bundle,
-    settings: KnownSettings,
-) -> float:
-    # What was deleted since the search is no longer in the catalogue.
-    hits = [hit for hit in near.photos[:NEAREST] if hit.id in stored]
+def _chance(near: Looked, query: Asked, row: int, bundle: Bundle, settings: KnownSettings) -> float:
+    hits = [hit for hit in near.found.photos if hit.id in near.evidence][:NEAREST]
     if not hits:
         return 0.0
     embedding = bundle.embedding
-    vectors = np.stack([stored[hit.id] for hit in hits])
+    vectors = np.stack([near.stored[hit.id].vector for hit in hits])
     parts = split_parts(vectors, embedding.parts, embedding.dimensions)
-    mine = {head: rows[row : row + 1] for head, rows in encoded.heads.items()}
+    mine = {head: rows[row : row + 1] for head, rows in query.encoded.heads.items()}
     nearest = Nearest(
         np.asarray([hit.score for hit in hits], np.float32),
         [hit.product for hit in hits],
         {term: values[0] for term, values in term_scores(mine, parts).items()},
         among(parts),
+        [near.evidence[hit.id] for hit in hits],
+        len(query.keypoints[row]),
     )
-    return probability(signs(nearest), settings.weights)
+    return probability(signs(nearest), settings.weights, settings.trees)

@@ -15,7 +15,7 @@ from serving.errors import UserError
 TEXT_BYTES = 4096
 """Longest text of a field, in UTF-8 bytes: a Milvus server counts bytes, Milvus Lite characters."""
 
-MOST_COLUMNS = 56
+MOST_COLUMNS = 55
 """A server takes 64 fields, some of which are ours."""
 
 FIXED_FIELDS = ("id", "label", "caption", "image")
@@ -27,6 +27,9 @@ TRACES = ("digest", "source")
 TRACE_LENGTH = 32
 """Characters of a trace."""
 
+KEYPOINTS = "keypoints"
+"""Text field with the product's keypoints, see `serving.keypoints`; no hit has it."""
+
 NO_NUMBER = -1e300
 """What a DOUBLE field holds for a blank cell, far below all numbers that a catalogue can write: a
 server of 2.3 has no fields without a value."""
@@ -34,7 +37,7 @@ server of 2.3 has no fields without a value."""
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _RESERVED = {
-    *("id", "label", "caption", "image", "vector", "rowid", "timestamp", *TRACES),
+    *("id", "label", "caption", "image", "vector", "rowid", "timestamp", KEYPOINTS, *TRACES),
     *("true", "false", "null", "and", "or", "not", "in", "like", "is", "exists"),
     *("iso", "interval", "json_contains", "array_contains", "text_match", "phrase_match"),
 }

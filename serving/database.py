@@ -24,6 +24,7 @@ from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
 from serving.columns import (
     FIXED_FIELDS,
+    KEYPOINTS,
     TEXT_BYTES,
     TRACE_LENGTH,
     TRACES,
@@ -32,6 +33,7 @@ from serving.columns import (
 )
 from serving.errors import UserError
 from serving.gallery import ID_LENGTH, METRIC, TIMEOUT, VECTOR, Gallery
+from serving.keypoints import LONGEST_TEXT
 
 CHAMPION = "products"
 PREVIOUS = "products_prev"
@@ -364,6 +366,7 @@ class Database:
             schema.add_field(name, DataType.VARCHAR, max_length=TEXT_BYTES)
         for name in TRACES:
             schema.add_field(name, DataType.VARCHAR, max_length=TRACE_LENGTH)
+        schema.add_field(KEYPOINTS, DataType.VARCHAR, max_length=LONGEST_TEXT)
         for column in columns:
             if column.numeric:
                 schema.add_field(column.field, DataType.DOUBLE)

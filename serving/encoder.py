@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from serving.boxes import Boxes
-from serving.bundle import CAPTURE, TOKENIZER, Bundle
+from serving.bundle import CAPTURE, PROJECTION, TOKENIZER, Bundle
 from serving.embedding import Modality, Vectors, join_parts, modality, query_vectors, seen_parts
 from serving.errors import UserError
 from serving.imaging import Photo
+from serving.keypoints import Keypoints, keypoints
 from serving.limits import MOST_BOXES
 from serving.sight import Proposals, Sight, Visual, session
 
@@ -40,6 +41,16 @@ class Encoded:
     """`[N, D]`, the query vectors."""
     modality: Modality
     """What the query has."""
+
+
+@dataclass(frozen=True)
+class Entries:
+    """What a gallery holds of some photos beside their rows."""
+
+    vectors: Vectors
+    """`[N, D]`."""
+    keypoints: list[str]
+    """Packed, see `serving.keypoints`."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,7 @@ class Encoder:
         self._sight = Sight(bundle.folder, bundle.detector, bundle.backbone, threads)
         self._capture = session(bundle.folder / CAPTURE, threads)
         self._tokenizer = _tokenizer(bundle)
+        self._projection = np.load(bundle.folder / PROJECTION, allow_pickle=False)
         # A network's first run plans its memory: no client should wait for it.
         side = bundle.detector.side
         self.encode(np.zeros((side, side, 3), np.uint8))
@@ -138,11 +150,16 @@ class Encoder:
         heads = self._heads(visual, [caption] * len(found.boxes))
         return self._encoded(found, heads, caption, has_photo=True)
 
-    def encode_gallery(self, photos: Sequence[Photo], captions: Sequence[str]) -> Vectors:
-        """Gallery vectors `[N, D]` of single-product photos, each by its best proposal."""
+    def encode_gallery(self, photos: Sequence[Photo], captions: Sequence[str]) -> Entries:
+        """Vectors and keypoints of single-product photos, each by its best proposal."""
         boxes = [found.boxes[:1] for found in self._sight.propose(photos)]
         heads = self._heads(self._sight.look(photos, boxes), captions)
-        return join_parts(heads.vectors, self.bundle.embedding.parts)
+        local = [self.keypoints(*pair)[0].pack() for pair in zip(photos, boxes, strict=True)]
+        return Entries(join_parts(heads.vectors, self.bundle.embedding.parts), local)
+
+    def keypoints(self, photo: Photo, boxes: Boxes) -> list[Keypoints]:
+        """The keypoints of some boxes `[N, 4]` of a photo."""
+        return keypoints(photo, boxes, self.bundle.keypoints, self._projection)
 
     def _encode_title(
         self, caption: str, boxes: Boxes | Sequence[Sequence[float]] | None

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from pymilvus import MilvusClient
 
 from serving.columns import (
     FIXED_FIELDS,
+    KEYPOINTS,
     TEXT_BYTES,
     TRACE_LENGTH,
     TRACES,
@@ -85,7 +86,7 @@ class Hit:
     label: str
     """The product; empty where the catalogue does not say."""
     score: float
-    """Inner product of unit vectors, -1 to 1."""
+    """Inner product of unit vectors, -1 to 1, and what a verification adds."""
     caption: str
     image: str
     """Path relative to the catalogue's folder."""
@@ -106,6 +107,8 @@ class Rows:
     """The rows without a score (0)."""
     vectors: Vectors
     """`[N, D]`, unit rows."""
+    keypoints: tuple[str, ...]
+    """Packed, of each row; empty texts where the index has none."""
 
     @property
     def ids(self) -> list[str]:
@@ -114,11 +117,22 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """What the index holds of a photo beside its row."""
+
+    vector: Vectors
+    """`[D]`, of length 1."""
+    keypoints: str
+    """See `serving.keypoints`; empty where the index has none."""
+
+
+@dataclass(frozen=True)
 class Found:
     """What lies nearest to a query vector."""
 
     products: list[Hit]
-    """The best photo of each product, best first."""
+    """The best photo of each product, best first; at least as many as were asked for, where the
+    gallery or the filter has so many."""
     photos: list[Hit]
     """Photos, whatever they show, best first."""
 
@@ -134,6 +148,7 @@ class Gallery:
         dimension: of the vectors.
         index: `{"type": "FLAT"}` or `{"type": "HNSW", "m": …}`, each with its metric.
         traced: whether its rows tell what they were made from; an older one's do not.
+        verifiable: whether its rows have keypoints; an older one's have not.
 
     Raises:
         UserError: the collection has not the fields that `Database.create_gallery` makes.
@@ -151,36 +166,46 @@ class Gallery:
         self.dimension = int(vector["params"]["dim"])
         self.columns: tuple[Column, ...] = load_columns(self.properties["columns"])
         self.index: dict[str, str | int] = json.loads(self.properties["index"])
-        self.traced = set(TRACES) <= {entry["name"] for entry in about["fields"]}
+        fields = {entry["name"] for entry in about["fields"]}
+        self.traced, self.verifiable = set(TRACES) <= fields, KEYPOINTS in fields
         self._check_metric()
         client.load_collection(name, timeout=TIMEOUT)
 
-    def upsert(self, items: Sequence[Item], vectors: Vectors) -> None:
+    def upsert(
+        self, items: Sequence[Item], vectors: Vectors, keypoints: Sequence[str] = ()
+    ) -> None:
         """Write rows; one with a known id replaces the old one.
 
         Args:
             items: the rows.
             vectors: `[N, D]`, one unit row per item.
+            keypoints: of each item, packed; none: photos that no query is verified on.
 
         Raises:
             UserError: an id, label or image path that an index cannot hold.
             ValueError: vectors of another shape, not finite or not of length 1.
         """
-        self.write(self.entities(items, vectors))
+        self.write(self.entities(items, vectors, keypoints))
 
-    def insert(self, items: Sequence[Item], vectors: Vectors) -> None:
+    def insert(
+        self, items: Sequence[Item], vectors: Vectors, keypoints: Sequence[str] = ()
+    ) -> None:
         """Write rows as `upsert` does, of ids that are not there: a server need not delete."""
-        self._client.insert(self.name, self.entities(items, vectors), timeout=TIMEOUT)
+        entities = self.entities(items, vectors, keypoints)
+        self._client.insert(self.name, entities, timeout=TIMEOUT)
         self.__dict__.pop("rows", None)
 
-    def entities(self, items: Sequence[Item], vectors: Vectors) -> list[Entity]:
+    def entities(
+        self, items: Sequence[Item], vectors: Vectors, keypoints: Sequence[str] = ()
+    ) -> list[Entity]:
         """Check rows as `upsert` does, and write nothing."""
         self._check_vectors(vectors)
-        if len(items) != len(vectors):
-            raise ValueError(f"{len(items)} items, {len(vectors)} vectors")
+        keypoints = keypoints or [""] * len(items)
+        if not len(items) == len(vectors) == len(keypoints):
+            raise ValueError(f"{len(items)} items, {len(vectors)} vectors, {len(keypoints)} texts")
         return [
-            self._row(item, vector)
-            for item, vector in zip(items, vectors.astype(np.float32), strict=True)
+            self._row(*row)
+            for row in zip(items, vectors.astype(np.float32), keypoints, strict=True)
         ]
 
     def write(self, entities: Sequence[Entity]) -> None:
@@ -307,7 +332,7 @@ class Gallery:
         self, vectors: Vectors, k: int, filters: Filters | None = None
     ) -> list[list[Hit]]:
         """The best photo of each of the `k` nearest products, per query vector, best first."""
-        return [found.products for found in self.nearest(vectors, k, 0, filters)]
+        return [found.products[:k] for found in self.nearest(vectors, k, 0, filters)]
 
     def nearest(
         self, vectors: Vectors, k: int, photos: int, filters: Filters | None = None
@@ -332,7 +357,7 @@ class Gallery:
             short = []
             for row, hits in zip(open_rows, found, strict=True):
                 exhausted = len(hits) < depth or depth >= MOST_HITS
-                products = best_per_product(hits if exhausted else _sure(hits))[:k]
+                products = best_per_product(hits if exhausted else _sure(hits))
                 answers[row] = Found(products, hits)
                 if len(products) < k and not exhausted:
                     short.append(row)
@@ -356,11 +381,11 @@ class Gallery:
             return None
         return self._hit(found[0], 0.0), np.asarray(found[0][VECTOR], np.float32)
 
-    def vectors(self, identifiers: Sequence[str]) -> dict[str, Vectors]:
-        """Stored unit vectors `[D]` by id, of those ids that the index still holds."""
+    def stored(self, identifiers: Sequence[str]) -> dict[str, Stored]:
+        """Vector and keypoints by id, of those ids that the index still holds."""
         return {
-            str(row["id"]): np.asarray(row[VECTOR], np.float32)
-            for row in self._among(identifiers, ["id", VECTOR], "Bounded")
+            str(row["id"]): Stored(np.asarray(row[VECTOR], np.float32), row.get(KEYPOINTS, ""))
+            for row in self._among(identifiers, ["id", *self._look()], "Bounded")
         }
 
     @cached_property
@@ -370,16 +395,22 @@ class Gallery:
         hits = [hit for page in pages for hit in page.hits]
         order = sorted(range(len(hits)), key=lambda row: hits[row].id)
         vectors = [np.zeros((0, self.dimension), np.float32), *(page.vectors for page in pages)]
-        return Rows(tuple(hits[row] for row in order), np.concatenate(vectors)[order])
+        local = [text for page in pages for text in page.keypoints]
+        return Rows(
+            tuple(hits[row] for row in order),
+            np.concatenate(vectors)[order],
+            tuple(local[row] for row in order),
+        )
 
     def pages(self) -> Iterator[Rows]:
         """Every row with its vector, a thousand at a time, in Milvus' order."""
-        fields = [*FIXED_FIELDS, *(column.field for column in self.columns), VECTOR]
+        fields = [*FIXED_FIELDS, *(column.field for column in self.columns), *self._look()]
         for page in self._pages(fields):
             # Milvus gives Python floats: a page of them is eight times its array.
             yield Rows(
                 tuple(self._hit(entity, 0.0) for entity in page),
                 np.asarray([entity[VECTOR] for entity in page], np.float32),
+                tuple(entity.get(KEYPOINTS, "") for entity in page),
             )
 
     def exact_search(self, vectors: Vectors, k: int) -> list[list[Hit]]:
@@ -391,6 +422,10 @@ class Gallery:
             for row, best in zip(scores, order, strict=True)
         ]
 
+    def _look(self) -> list[str]:
+        """The fields of what a photo shows."""
+        return [VECTOR, *([KEYPOINTS] if self.verifiable else [])]
+
     def _check_vectors(self, vectors: Vectors) -> None:
         if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
             raise ValueError(f"expected vectors [N, {self.dimension}], found {vectors.shape}")
@@ -399,10 +434,11 @@ class Gallery:
         if not np.all(np.abs(lengths - 1) < _UNIT_TOLERANCE):
             raise ValueError(f"expected vectors of length 1, found {lengths}")
 
-    def _row(self, item: Item, vector: Vectors) -> dict[str, Any]:
+    def _row(self, item: Item, vector: Vectors, keypoints: str) -> dict[str, Any]:
         if misfit := self.misfit(item):
             raise UserError(f"catalogue.csv: {misfit}")
         traces = {"digest": item.digest, "source": item.source} if self.traced else {}
+        local = {KEYPOINTS: keypoints} if self.verifiable else {}
         return {
             "id": item.id,
             VECTOR: vector,
@@ -411,6 +447,7 @@ class Gallery:
             "image": item.image,
             **{column.field: column.cell(item.columns[column.name]) for column in self.columns},
             **traces,
+            **local,
         }
 
     def _hit(self, entity: Mapping[str, Any], score: float) -> Hit:
@@ -513,4 +550,4 @@ def _ranked(hits: Any) -> list[Hit]:
 
 
 def _scored(hit: Hit, score: float) -> Hit:
-    return Hit(hit.id, hit.label, float(score), hit.caption, hit.image, hit.fields)
+    return replace(hit, score=float(score))

@@ -20,10 +20,11 @@ from serving.errors import UnknownIdError, UserError
 from serving.filters import Filters, Range, compile_filters
 from serving.gallery import ID_LENGTH, MOST_HITS, Found, Gallery, Hit, Vectors
 from serving.imaging import Photo, open_photo
-from serving.known import NEAREST
+from serving.keypoints import Keypoints
 from serving.limits import USUAL_K
 from serving.merging import interleave, merge
 from serving.prices import Part, Parts, checked_price, compare, has_prices
+from serving.second_look import Asked, Looked, look_again
 
 __all__ = [
     "Answer",
@@ -135,8 +136,12 @@ class Ranking:
     """One query as the evaluation reads it: gallery photos, not grouped by product."""
 
     encoded: Encoded
+    keypoints: Sequence[Keypoints]
+    """Of each instance; empty for a title alone."""
+    searched: list[list[str]]
+    """Gallery ids of each instance as the index finds them, best first."""
     rankings: list[list[str]]
-    """Gallery ids of each instance, best first."""
+    """The same after the second look."""
     merged: list[str]
     """The query's ranking, see `serving.merging`."""
 
@@ -213,47 +218,65 @@ class ProductSearch:
             For each query, in order, its answer or what is wrong with it.
         """
         answers: list[Answer | UserError] = []
-        together: dict[str, list[tuple[int, Question, Encoded]]] = {}
+        together: dict[str, list[tuple[int, Question, Asked]]] = {}
         for place, question in enumerate(questions):
             try:
                 question.check()
                 expression = compile_filters(question.filters, self.gallery.columns)
-                pixels = _pixels(question.photo)
-                encoded = self.encoder.encode(pixels, question.caption, question.boxes)
+                asked = self._encode(question.photo, question.caption, question.boxes)
             except UserError as error:
                 answers.append(error)
             else:
-                together.setdefault(expression, []).append((place, question, encoded))
+                together.setdefault(expression, []).append((place, question, asked))
                 answers.append(_UNANSWERED)
         for group in together.values():
-            found = self._find(group)
-            asked = [encoded for _, _, encoded in group]
-            told = self._chances(asked, found)
-            for (place, question, encoded), near, known in zip(group, found, told, strict=True):
-                answers[place] = self._answer(question, encoded, near, known)
+            asked_together = [asked for _, _, asked in group]
+            looked = self._look_again(asked_together, self._find(group))
+            told = self._chances(asked_together, looked)
+            for (place, question, asked), near, known in zip(group, looked, told, strict=True):
+                answers[place] = self._answer(question, asked.encoded, near, known)
         return answers
 
-    def _find(self, group: Sequence[tuple[int, Question, Encoded]]) -> list[list[Found]]:
+    def _encode(
+        self, photo: Source | None, caption: str, boxes: Sequence[Sequence[float]] | None = None
+    ) -> Asked:
+        pixels = _pixels(photo)
+        # Both here, where the pixels are: many queries' photos are never held together.
+        return self._describe(pixels, self.encoder.encode(pixels, caption, boxes))
+
+    def _describe(self, photo: Photo | None, encoded: Encoded) -> Asked:
+        return Asked(encoded, [] if photo is None else self.encoder.keypoints(photo, encoded.boxes))
+
+    def _find(self, group: Sequence[tuple[int, Question, Asked]]) -> list[list[Found]]:
         """What is nearest to each instance of each query of a group with equal filters."""
-        vectors = np.concatenate([encoded.vectors for _, _, encoded in group])
+        vectors = np.concatenate([asked.encoded.vectors for _, _, asked in group])
         depth = max(question.depth for _, question, _ in group)
-        found = iter(self.gallery.nearest(vectors, depth, NEAREST, group[0][1].filters))
-        return [list(islice(found, len(encoded.vectors))) for _, _, encoded in group]
+        photos = self.encoder.bundle.keypoints.photos
+        found = iter(self.gallery.nearest(vectors, depth, photos, group[0][1].filters))
+        return [list(islice(found, len(asked.encoded.vectors))) for _, _, asked in group]
+
+    def _look_again(
+        self, asked: Sequence[Asked], found: Sequence[Sequence[Found]]
+    ) -> list[list[Looked]]:
+        return look_again(self.gallery, self.encoder.bundle, asked, found)
 
     def _chances(
-        self, asked: Sequence[Encoded], found: Sequence[Sequence[Found]]
+        self, asked: Sequence[Asked], looked: Sequence[list[Looked]]
     ) -> list[list[float | None]]:
-        return chances(self.gallery, self.encoder.bundle, asked, found)
+        bundle = self.encoder.bundle
+        return [chances(bundle, *pair) for pair in zip(asked, looked, strict=True)]
 
     def _answer(
         self,
         question: Question,
         encoded: Encoded,
-        found: Sequence[Found],
+        looked: Sequence[Looked],
         told: Sequence[float | None],
     ) -> Answer:
         words = own_words(encoded.words, len(encoded.scores))
-        passing = [_passing(near.products[: question.depth], question.min_score) for near in found]
+        passing = [
+            _passing(near.found.products[: question.depth], question.min_score) for near in looked
+        ]
         first, last = question.offset, question.offset + question.k
         instances = []
         for row, (hits, known) in enumerate(zip(passing, told, strict=True)):
@@ -334,14 +357,18 @@ class ProductSearch:
             caption: as in a query.
             depth: length of every ranking.
         """
-        encoded = self.encoder.encode(_pixels(photo), caption)
-        found = self.gallery.search(encoded.vectors, depth)
-        rankings = [[hit.id for hit in hits] for hits in found]
+        asked = self._encode(photo, caption)
+        hits = self.gallery.search(asked.encoded.vectors, depth)
+        (looked,) = self._look_again([asked], [[Found([], row) for row in hits]])
+        verified = [near.found.photos for near in looked]
+        searched, rankings = _ids(hits), _ids(verified)
         weights = self.encoder.bundle.merging
         if weights is None:
-            return Ranking(encoded, rankings, interleave(rankings, depth))
-        scores = [np.asarray([hit.score for hit in hits], np.float32) for hits in found]
-        return Ranking(encoded, rankings, merge(rankings, scores, weights, depth))
+            merged = interleave(rankings, depth)
+        else:
+            scores = [np.asarray([hit.score for hit in row], np.float32) for row in verified]
+            merged = merge(rankings, scores, weights, depth)
+        return Ranking(asked.encoded, asked.keypoints, searched, rankings, merged)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -384,6 +411,10 @@ def bundle_of(gallery: Gallery, folder: Path) -> Bundle:
             f"{gallery.dimension}; run `dvc repro ingest`"
         )
     return bundle
+
+
+def _ids(lists: Sequence[Sequence[Hit]]) -> list[list[str]]:
+    return [[hit.id for hit in hits] for hits in lists]
 
 
 def own_words(words: Sequence[Word], instances: int) -> list[tuple[str, ...]]:

@@ -27,7 +27,7 @@ from serving.embedding import TERMS, term_scores
 from serving.errors import UserError
 from tasks.feature_store import FeatureStore
 from tasks.features import extract
-from tasks.fitting import dev_queries, fit_merging
+from tasks.fitting import dev_queries, fit_merging, fitted_queries
 from tasks.manifest import read_manifest
 from tasks.metrics import corrected
 from tasks.pairs import Pairs
@@ -36,7 +36,6 @@ from tasks.pretrain import checkpoint_name, tokenizer_of
 from tasks.progress import console
 from tasks.readout import gallery_cosines, rank_gallery
 from tasks.retrieval import Queries, read_queries
-from tasks.splits import is_fitted
 from tasks.stage import run_stage
 from tasks.stored import Arrays, StoredPhotos
 from tasks.training import train
@@ -52,7 +51,7 @@ class Material:
     Attributes:
         manifest: the catalogue's clean rows.
         queries: what is asked.
-        dev: the half of the labelled dev rows that weights are fitted on.
+        dev: the labelled dev rows that weights are fitted on.
         gallery: rows of the manifest.
         answers: the gallery's ids and labels.
     """
@@ -67,11 +66,10 @@ class Material:
     def read(cls, workspace: Workspace, params: Params) -> "Material":
         """From the workspace's manifest."""
         manifest = read_manifest(workspace.manifest)
-        dev = manifest[(manifest["split"] == "dev") & manifest["labels"].map(len).gt(0)]
         gallery = manifest[manifest["split"] == "gallery"]
         answers = Answers.of(gallery["id"].tolist(), [row[0] for row in gallery["labels"]])
         queries = read_queries(workspace, params)
-        return cls(manifest, queries, dev[dev["id"].map(is_fitted)], gallery, answers)
+        return cls(manifest, queries, fitted_queries(manifest), gallery, answers)
 
 
 def ablation(workspace: Workspace, params: Params, name: str) -> None:

@@ -50,7 +50,7 @@ def evaluate(workspace: Workspace, params: Params) -> None:
         found = retrieve(search, queries, params.evaluate.depth)
         rows, count = search.gallery.rows, search.gallery.count()
         bundle = search.encoder.bundle
-    inspection = inspect(queries, found, rows, bundle.embedding, params.evaluate)
+    inspection = inspect(queries, found, rows, bundle, params.evaluate)
     rankings = found.merged(queries)
     fitted = _fitted_split(workspace.bundle)
     scores = score(rankings, inspection.baselines, queries, fitted, params)
@@ -99,9 +99,10 @@ def _reliability(known: Mapping[str, Any] | None) -> Curves:
 
 
 def _fitted_split(bundle: Path) -> str | None:
+    """The split that half of the bundle's weights were fitted on, if any."""
     settings = json.loads((bundle / SETTINGS).read_text(encoding="utf-8"))
     fitted = settings["embedding"].get("fitted_on")
-    return fitted["split"] if fitted else None
+    return fitted["split"] if fitted and fitted["half"] else None
 
 
 def _print_table(scores: Scores, title: str, params: Params) -> None:

@@ -30,6 +30,7 @@ from serving.bundle import (
     CAPTURE,
     DETECTOR,
     FORMAT,
+    PROJECTION,
     SETTINGS,
     TOKENIZER,
     BackboneSettings,
@@ -39,10 +40,12 @@ from serving.bundle import (
 from serving.embedding import PARTS
 from serving.errors import UserError
 from serving.imaging import Photo, crops, letterbox, normalise, open_photo
+from serving.keypoints import Keypoints, KeypointSettings
 from serving.sight import session
 from tasks.feature_store import FeatureStore
-from tasks.fitting import Fitted, fit
+from tasks.fitting import Fitted, fit, fitted_queries
 from tasks.int8 import asked_rows, calibration, cost, see
+from tasks.local_evidence import projection_of, stored_keypoints
 from tasks.manifest import read_manifest
 from tasks.params import Params
 from tasks.parity import Parity, compare
@@ -92,7 +95,8 @@ def export(workspace: Workspace, params: Params) -> None:
         facts = _facts(workspace, params, folder)
         store = FeatureStore.open(workspace.features)
         stored = _stored(store, folder, params)
-        fitted = fit(stored, manifest, params.export, params.evaluate.match_iou)
+        local = _local(workspace, params, manifest, store, folder)
+        fitted = fit(stored, manifest, params.export, params.evaluate.match_iou, *local)
         chosen = [name for name, value in params.export.precision if value == "int8"]
         if chosen:
             exact = {name: (folder / NETWORKS[name]).read_bytes() for name in chosen}
@@ -109,7 +113,7 @@ def export(workspace: Workspace, params: Params) -> None:
                     (folder / NETWORKS[name]).write_bytes(content)
         facts |= _learned(facts, fitted)
         facts["parity"] = {name: network.parity.as_json() for name, network in exported.items()}
-        names = [*NETWORKS.values(), TOKENIZER]
+        names = [*NETWORKS.values(), TOKENIZER, PROJECTION]
         facts["sha256"] = {name: _sha256(folder / name) for name in names}
         content = json.dumps(facts, sort_keys=True).encode()
         write_json(
@@ -189,13 +193,35 @@ def _seen(
     )
 
 
+def _local(
+    workspace: Workspace,
+    params: Params,
+    manifest: pd.DataFrame,
+    store: FeatureStore,
+    folder: Path,
+) -> tuple[dict[int, Keypoints], KeypointSettings]:
+    """Write the projection of descriptors; keypoints of all photos that the fits ask for."""
+    settings = params.export.keypoints
+    train = _spread(manifest[manifest["split"] == "train"], params.export.calibration_photos)
+    projection = projection_of(train, workspace.catalogue, store, settings)
+    np.save(folder / PROJECTION, projection, allow_pickle=False)
+    rows = manifest[manifest["split"] == "gallery"]
+    asked = pd.concat([rows, fitted_queries(manifest)])
+    found = stored_keypoints(asked, workspace.catalogue, store, settings, projection)
+    return found, settings
+
+
+def _spread(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """At most `count` rows, evenly spread."""
+    return rows.iloc[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
+
+
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _sample(workspace: Workspace, manifest: pd.DataFrame, count: int) -> list[Photo]:
-    rows = np.linspace(0, len(manifest) - 1, min(count, len(manifest))).astype(int)
-    images: list[str] = manifest["image"].iloc[rows].tolist()
+    images: list[str] = _spread(manifest, count)["image"].tolist()
     return [open_photo(workspace.catalogue / image) for image in images]
 
 
@@ -291,6 +317,7 @@ def _facts(workspace: Workspace, params: Params, folder: Path) -> dict[str, Any]
             "regions": params.pretrain.model.regions,
             "dimension": params.pretrain.model.projection,
         },
+        "keypoints": params.export.keypoints.model_dump(),
     }
 
 
@@ -302,8 +329,11 @@ def _learned(facts: dict[str, Any], fitted: Fitted) -> dict[str, Any]:
             "parts": list(PARTS),
             "dimensions": [sizes.get(part, size) for part in PARTS],
             "weights": fitted.weights,
-            "fitted_on": {"split": "dev", "queries": fitted.queries} if fitted.queries else None,
+            "fitted_on": {"split": "dev", "queries": fitted.queries, "half": fitted.half}
+            if fitted.queries
+            else None,
         },
+        "verification": fitted.verification,
         "merging": fitted.merging,
         "known": fitted.known,
     }

@@ -1,13 +1,14 @@
 """What a bundle learns from the labelled dev queries; the networks are not touched.
 
-Weights of the embedding's terms, the merging of a query's instances, and how likely an instance's
-product is in the catalogue at all. The candidate network looks at stored tokens: Milvus is not
-needed. A catalogue without labelled dev queries gets the params' weights, interleaves the instances
-and claims no probability.
+Weights of the embedding's terms, what a print found again is worth, the merging of a query's
+instances, and how likely an instance's product is in the catalogue at all. The candidate network
+looks at stored tokens and the photos' keypoints are compared in memory: Milvus is not needed. A
+catalogue without labelled dev queries gets the params' weights, interleaves the instances and
+claims no probability.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serving.embedding import Modality, Vectors, term_scores
+from serving.keypoints import Keypoints, KeypointSettings
 from serving.known import SIGNS
 from serving.merging import EVIDENCE, evidence, interleave, merge
+from tasks.local_evidence import SecondLook, comparing
 from tasks.open_set import Trials, products, trials
 from tasks.params import Export
 from tasks.readout import HITS, gallery_cosines
@@ -24,13 +27,30 @@ from tasks.splits import is_fitted
 from tasks.stored import Asked, StoredPhotos
 from tasks.weights import DEPTH, Answers, DevQuery, fit_weights, quality
 
-_PULL = 0.3
+_PULL = 0.1
 """Inverse of how strongly the weights of `known` are pulled to zero."""
+
+_TREES = 80
+"""That correct the weighted signs, each by this share of what is left:"""
+
+_SHARE = 0.05
+
+_DEPTH = 3
+"""Of a tree: as many signs count together."""
+
+_LEAF = 20
+"""Trials in a leaf at least; with fewer than two leaves' worth there are no trees."""
+
+_TRIED = 0.3
+"""Share of the signs that a split chooses from."""
 
 _FOLDS = 5
 """Of the trials, in their order, so that an instance's two stay together."""
 
 MODES: tuple[Modality, ...] = ("both", "photo", "title")
+
+SEEN_MODES: tuple[Modality, ...] = ("both", "photo")
+"""Of queries that have a photo."""
 
 
 @dataclass(frozen=True)
@@ -38,30 +58,48 @@ class Fitted:
     """What a bundle holds beside its networks, as `bundle.json` has it."""
 
     weights: Mapping[Modality, Mapping[str, float]]
+    verification: Mapping[Modality, float]
     merging: Mapping[str, float] | None = None
     known: Mapping[Modality, Mapping[str, Any]] = field(default_factory=dict)
     queries: int = 0
     """How many dev queries it was fitted on."""
+    half: bool = False
+    """Whether that is half of them."""
 
 
-def fit(stored: StoredPhotos, manifest: pd.DataFrame, params: Export, iou: float) -> Fitted:
-    """Fit everything on half of the labelled dev queries.
+def fit(
+    stored: StoredPhotos,
+    manifest: pd.DataFrame,
+    params: Export,
+    iou: float,
+    prints: Mapping[int, Keypoints],
+    settings: KeypointSettings,
+) -> Fitted:
+    """Fit everything on the labelled dev queries that may fit something.
 
     Args:
         stored: the candidate network and the visual tokens.
         manifest: of the catalogue.
         params: start values, grids and the wanted false-accept rate.
         iou: overlap from which a proposal shows a true box's product.
+        prints: keypoints by row of the store, of all photos of `asked_rows`.
+        settings: of the keypoints.
     """
     start = {mode: getattr(params.weights, mode).model_dump() for mode in MODES}
-    dev = manifest[(manifest["split"] == "dev") & manifest["labels"].map(len).gt(0)]
-    dev = dev[dev["id"].map(is_fitted)]
+    usual = params.verification[0]
+    dev = fitted_queries(manifest)
     rows = manifest[manifest["split"] == "gallery"]
     if dev.empty or rows.empty:
-        return Fitted(start)
+        return Fitted(start, dict.fromkeys(SEEN_MODES, usual))
     gallery = stored.gallery(rows)
+    items = [
+        # As an index holds them.
+        Keypoints.unpack(prints[row].pack(), settings.dimension)
+        for row in stored.best_rows(rows)
+    ]
     answers = Answers.of(rows["id"].tolist(), [found[0] for found in rows["labels"]])
     weights: dict[Modality, dict[str, float]] = {}
+    verification: dict[Modality, float] = {}
     known: dict[Modality, dict[str, Any]] = {}
     merging = None
     for mode in MODES:
@@ -70,13 +108,61 @@ def fit(stored: StoredPhotos, manifest: pd.DataFrame, params: Export, iou: float
         queries = dev_queries(dev, asked)
         weights[mode] = fit_weights(queries, terms, answers, start[mode], params.grid)
         scores = gallery_cosines(asked, gallery, weights[mode])
-        if mode == "both":
-            merging = fit_merging(queries, scores, answers, params.spreads)
-        if mode != "title":
-            found = _trials(dev, asked, scores, gallery, answers, mode, iou)
-            if (settings := fit_known(found, params.false_accepts)) is not None:
-                known[mode] = settings
-    return Fitted(weights, merging, known, len(dev))
+        if mode not in SEEN_MODES:
+            continue
+        own = [prints[row] for row in asked.rows]
+        compare = comparing(own, items, settings)
+        look = SecondLook(compare, [len(one) for one in own], 0.0, settings.photos)
+        look, fitted = fit_verification(queries, scores, answers, look, params)
+        verification[mode] = look.weight
+        merging = fitted if mode == "both" else merging
+        found = _trials(dev, asked, scores, gallery, answers, mode, iou, look)
+        if (calibrated := fit_known(found, params.false_accepts)) is not None:
+            known[mode] = calibrated
+    half = len(dev) < int(((manifest["split"] == "dev") & manifest["labels"].map(len).gt(0)).sum())
+    return Fitted(weights, verification, merging, known, len(dev), half)
+
+
+def fitted_queries(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The labelled dev queries, or the half of them where no test query is labelled.
+
+    The half is that of `tasks.splits.is_fitted`: the evaluation, which has but dev, is to see
+    queries that fitted nothing.
+    """
+    labelled = manifest[manifest["labels"].map(len) > 0]
+    dev = labelled[labelled["split"] == "dev"]
+    if (labelled["split"] == "test").any():
+        return dev
+    return dev[dev["id"].map(is_fitted)]
+
+
+def fit_verification(
+    queries: Sequence[DevQuery],
+    scores: Vectors,
+    answers: Answers,
+    look: SecondLook,
+    params: Export,
+) -> tuple[SecondLook, dict[str, float] | None]:
+    """What an inlier is worth, with the merging of scores that it makes best.
+
+    Args:
+        queries: what was asked.
+        scores: `[N, M]` of all instances with the gallery.
+        answers: the gallery's ids and labels.
+        look: whose weight is to be found.
+        params: with the weights to try.
+    """
+    best: tuple[float, SecondLook, dict[str, float] | None] | None = None
+    for weight in params.verification:
+        tried = replace(look, weight=weight)
+        anew = tried.rescored(scores)
+        merging = fit_merging(queries, anew, answers, params.spreads)
+        found = [[_hits(row, anew) for row in query.rows] for query in queries]
+        value = quality(queries, [_merged(hits, answers, merging) for hits in found], answers)
+        if best is None or value > best[0]:
+            best = value, tried, merging
+    assert best is not None
+    return best[1:]
 
 
 def dev_queries(dev: pd.DataFrame, asked: Asked) -> list[DevQuery]:
@@ -152,6 +238,7 @@ def _trials(
     answers: Answers,
     mode: Modality,
     iou: float,
+    look: SecondLook,
 ) -> Trials:
     labels = np.asarray(answers.labels)
     parts = []
@@ -160,36 +247,77 @@ def _trials(
         true = None if boxes is None else np.asarray(boxes, np.float32)
         named = products(asked.boxes[places], shown, true, iou)
         mine = {head: values[places] for head, values in asked.heads.items()}
-        parts.append(trials(scores[places], mine, gallery, labels, named, mode))
+        parts.append(
+            trials(scores[places], mine, gallery, labels, named, mode, look.of(places.tolist()))
+        )
     return Trials.joined(parts)
 
 
 def fit_known(found: Trials, false_accepts: float) -> dict[str, Any] | None:
-    """Logistic weights of the signs, and the threshold that lets `false_accepts` of the unknown in.
+    """What tells known products from strangers, and the threshold that lets `false_accepts` in.
 
-    The threshold is that of probabilities which other trials' weights gave: of its own trials a fit
-    takes fewer strangers for known than of those to come.
+    A logistic regression of the signs, and small trees that are boosted from it (Friedman 2001):
+    signs count together, as a stretched print does only where there are inliers. The threshold is
+    that of probabilities which other trials' fits gave: of its own trials a fit takes fewer
+    strangers for known than of those to come.
 
     None without at least one trial of either kind.
     """
-    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_predict
 
     if found.known.all() or not found.known.any():
         return None
-    mean, scale = found.signs.mean(axis=0), found.signs.std(axis=0) + 1e-6
-    columns = (found.signs - mean) / scale
-    # Many signs that say nearly the same, of a few hundred trials: pulled towards zero.
-    model = LogisticRegression(C=_PULL).fit(columns, found.known)
-    slopes = model.coef_[0] / scale
-    weights = dict(zip(SIGNS, slopes.tolist(), strict=True))
-    weights["bias"] = float(model.intercept_[0] - slopes @ mean)
-    weights = {name: round(value, 6) for name, value in weights.items()}
+    model = _boosted(len(found.known)).fit(found.signs, found.known)
     rarest = int(min(found.known.sum(), (~found.known).sum()))
     chances = (
-        cross_val_predict(model, columns, found.known, cv=_FOLDS, method="predict_proba")
+        cross_val_predict(model, found.signs, found.known, cv=_FOLDS, method="predict_proba")
         if rarest >= _FOLDS
-        else model.predict_proba(columns)
+        else model.predict_proba(found.signs)
     )
     threshold = float(np.quantile(chances[~found.known, 1], 1 - false_accepts))
-    return {"weights": weights, "threshold": round(threshold, 6)}
+    weights, trees = _readable(model)
+    return {"weights": weights, "trees": trees, "threshold": round(threshold, 6)}
+
+
+def _boosted(trials: int) -> Any:
+    from sklearn.ensemble import GradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    # Many signs that say nearly the same, of a few hundred trials: pulled towards zero.
+    linear = make_pipeline(StandardScaler(), LogisticRegression(C=_PULL, max_iter=1000))
+    return GradientBoostingClassifier(
+        init=linear,
+        # sklearn wants one tree; one that may not split is a constant.
+        n_estimators=_TREES if trials >= 4 * _LEAF else 1,
+        learning_rate=_SHARE,
+        max_depth=_DEPTH,
+        min_samples_leaf=_LEAF,
+        max_features=_TRIED,
+        random_state=0,
+    )
+
+
+def _readable(model: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """A fitted model as `serving.known` reads it."""
+    scaler, linear = (step for _, step in model.init_.steps)
+    slopes = linear.coef_[0] / scaler.scale_
+    weights = dict(zip(SIGNS, slopes.tolist(), strict=True))
+    weights["bias"] = float(linear.intercept_[0] - slopes @ scaler.mean_)
+    trees = []
+    for row in model.estimators_[:, 0]:
+        nodes = row.tree_
+        trees.append(
+            {
+                "sign": [
+                    -1 if left < 0 else int(sign)
+                    for sign, left in zip(nodes.feature, nodes.children_left, strict=True)
+                ],
+                "limit": [round(value, 6) for value in nodes.threshold.tolist()],
+                "left": nodes.children_left.tolist(),
+                "right": nodes.children_right.tolist(),
+                "value": [round(_SHARE * value, 6) for value in nodes.value[:, 0, 0].tolist()],
+            }
+        )
+    return {name: round(value, 6) for name, value in weights.items()}, trees

@@ -29,7 +29,7 @@ from tasks.progress import console, track
 from tasks.stage import run_stage
 from tasks.workspace import Workspace
 
-SCHEMA = 2
+SCHEMA = 3
 """Counted up when collections of another make are needed."""
 
 _POLL = 1.0  # seconds
@@ -166,7 +166,8 @@ def _fill(
     encoder = Encoder(bundle, params.threads)
     for batch in track(missing, f"gallery, batches of {params.batch}"):
         photos = [open_photo(workspace.catalogue / item.image) for item in batch]
-        gallery.insert(batch, encoder.encode_gallery(photos, [item.caption for item in batch]))
+        entries = encoder.encode_gallery(photos, [item.caption for item in batch])
+        gallery.insert(batch, entries.vectors, entries.keypoints)
     gallery.flush()
     _verify(gallery, len(items))
     _report(workspace, gallery, sum(map(len, missing)), time.monotonic() - started)

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.bundle import EmbeddingSettings
+from serving.bundle import Bundle
 from serving.embedding import split_parts
 from serving.gallery import Rows
+from serving.keypoints import Keypoints
 from serving.search import Ranking
 from tasks.baselines import BASELINES, Gallery, Titles, rank_baselines
+from tasks.local_evidence import SecondLook, comparing
 from tasks.misses import Miss, Trace, attribute
 from tasks.open_set import Trials, products, trials
 from tasks.params import Evaluate
@@ -44,7 +46,7 @@ def inspect(
     queries: Queries,
     found: Retrieved,
     rows: Rows,
-    embedding: EmbeddingSettings,
+    bundle: Bundle,
     params: Evaluate,
 ) -> Inspection:
     """Search every instance exactly, explain the misses, and rank by the baselines.
@@ -53,10 +55,12 @@ def inspect(
         queries: what was asked.
         found: the rankings of the road.
         rows: the whole collection.
-        embedding: of the bundle that made it.
+        bundle: that made it.
         params: depths and overlaps.
     """
+    embedding, settings = bundle.embedding, bundle.keypoints
     parts = split_parts(rows.vectors, embedding.parts, embedding.dimensions)
+    local = [Keypoints.unpack(text, settings.dimension) for text in rows.keypoints]
     gallery = Gallery(rows.ids, parts["raw"], [hit.caption for hit in rows.hits])
     titles = Titles(gallery.captions, queries.corpus)
     labels = np.asarray([queries.gallery.get(item, "") for item in rows.ids])
@@ -66,15 +70,22 @@ def inspect(
         scores = ranking.encoded.vectors @ rows.vectors.T
         inspection.recalls += [
             index_recall(ids, row, rows.ids, params.index_k)
-            for ids, row in zip(ranking.rankings, scores, strict=True)
+            for ids, row in zip(ranking.searched, scores, strict=True)
         ]
-        exact = [best_items(row, rows.ids, params.ks[0]) for row in scores]
-        trace = _trace(query, ranking, exact, queries, params.ks[0])
-        inspection.misses += attribute(trace, params.match_iou)
         encoded = ranking.encoded
+        look = SecondLook(
+            comparing(ranking.keypoints, local, settings),
+            [len(one) for one in ranking.keypoints],
+            bundle.verification.get(encoded.modality, 0.0),
+            settings.photos,
+        )
+        exact = [_exact(place, row, look) for place, row in enumerate(scores)]
+        names = [[rows.ids[item] for item in items[: params.ks[0]]] for items in exact]
+        trace = _trace(query, ranking, names, queries, params.ks[0])
+        inspection.misses += attribute(trace, params.match_iou)
         shown = products(encoded.boxes, query.labels, query.boxes, params.match_iou)
         inspection.trials[query.id] = trials(
-            scores, encoded.heads, parts, labels, shown, encoded.modality
+            scores, encoded.heads, parts, labels, shown, encoded.modality, look
         )
         ranked = rank_baselines(
             ranking.encoded.heads["raw"], titles.scores(query.caption), gallery, params.depth
@@ -84,9 +95,10 @@ def inspect(
     return inspection
 
 
-def best_items(scores: NDArray[np.float32], ids: Sequence[str], k: int) -> list[str]:
-    """The k items of highest score, best first; equal scores in the order of the ids."""
-    return [ids[row] for row in np.argsort(-scores, kind="stable")[:k]]
+def _exact(instance: int, scores: NDArray[np.float32], look: SecondLook) -> NDArray[np.int64]:
+    """What an exact search and a second look find for an instance, best first."""
+    items, *_ = look(instance, np.argsort(-scores, kind="stable"), scores)
+    return items
 
 
 def index_recall(

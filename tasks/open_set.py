@@ -15,6 +15,7 @@ from serving.boxes import Boxes, intersection_over_union
 from serving.bundle import KnownSettings
 from serving.embedding import Modality, Vectors, term_scores
 from serving.known import NEAREST, SIGNS, Nearest, among, probability, signs
+from tasks.local_evidence import SecondLook
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def trials(
     gallery: NDArray[np.str_],
     shown: Sequence[str | None],
     modality: Modality,
+    look: SecondLook,
 ) -> Trials:
     """Ask every instance whose product is known with and without that product.
 
@@ -88,6 +90,7 @@ def trials(
         gallery: labels `[M]`.
         shown: the product of each instance, None where unknown.
         modality: what the query has.
+        look: at the query's instances.
     """
     cosines = term_scores(heads, parts)
     rows, outcomes = [], []
@@ -97,11 +100,13 @@ def trials(
             continue
         order = np.argsort(-scores[row], kind="stable")
         for known, kept in ((True, order), (False, order[~mine[order]])):
-            items = kept[:NEAREST]
+            items, anew, evidence = look(row, kept, scores[row])
+            items, anew, evidence = items[:NEAREST], anew[:NEAREST], evidence[:NEAREST]
             terms = {term: values[row, items] for term, values in cosines.items()}
             between = among({part: values[items] for part, values in parts.items()})
-            near = Nearest(scores[row, items], gallery[items].tolist(), terms, between)
-            rows.append(signs(near))
+            labels = gallery[items].tolist()
+            count = look.keypoints[row]
+            rows.append(signs(Nearest(anew, labels, terms, between, evidence, count)))
             outcomes.append(known)
     return Trials(
         np.asarray(rows, np.float64).reshape(-1, len(SIGNS)),
@@ -132,7 +137,10 @@ def measure(
         return None
     settings = [known[modality] for modality in found.modalities.tolist()]
     chances = np.asarray(
-        [probability(row, one.weights) for row, one in zip(found.signs, settings, strict=True)]
+        [
+            probability(row, one.weights, one.trees)
+            for row, one in zip(found.signs, settings, strict=True)
+        ]
     )
     accepted = chances >= np.asarray([one.threshold for one in settings])
     places = np.minimum((chances * bins).astype(int), bins - 1)

@@ -18,6 +18,7 @@ from pydantic import (
 from serving.bundle import Precision
 from serving.embedding import TERMS, Modality
 from serving.errors import UserError
+from serving.keypoints import KeypointSettings
 
 SCALES = ("tiny", "demo", "full")
 
@@ -381,6 +382,12 @@ class Precisions(Section):
     backbone: Precision
 
 
+class Prints(KeypointSettings):
+    """Keypoints of products, and when two photos show one print."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 class Export(Section):
     """What goes into the bundle beside the networks, and what these compute with."""
 
@@ -390,6 +397,8 @@ class Export(Section):
     weights: Weights
     grid: tuple[float, ...] = Field(min_length=2)
     spreads: tuple[float, ...] = Field(min_length=1)
+    keypoints: Prints
+    verification: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
     false_accepts: float = Field(gt=0, lt=1)
 
 

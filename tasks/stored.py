@@ -30,11 +30,13 @@ class Asked:
         queries: instance rows `[n]` of each query, best instance first; they point into `heads`.
         heads: unit rows `[N, d]` by head; zeros where a modality is missing.
         boxes: `[N, 4]` in pixels.
+        rows: of the store `[N]`.
     """
 
     queries: list[NDArray[np.int64]]
     heads: Mapping[str, Vectors]
     boxes: Boxes
+    rows: list[int]
 
 
 class StoredPhotos:
@@ -62,8 +64,11 @@ class StoredPhotos:
 
     def gallery(self, rows: pd.DataFrame) -> Mapping[str, Vectors]:
         """Heads `[M, d]` of the gallery's rows of the manifest, each by its best proposal."""
-        best = [self._rows[photo][0] for photo in rows["id"]]
-        return self._heads(best, rows["caption"].tolist(), True, "gallery")
+        return self._heads(self.best_rows(rows), rows["caption"].tolist(), True, "gallery")
+
+    def best_rows(self, rows: pd.DataFrame) -> list[int]:
+        """Row of the store of the best proposal of each photo."""
+        return [self._rows[photo][0] for photo in rows["id"]]
 
     def queries(self, rows: pd.DataFrame, mode: Modality) -> Asked:
         """The instances of queries that show their photo, their title or both."""
@@ -78,7 +83,7 @@ class StoredPhotos:
             titles += [caption if mode != "photo" else ""] * len(mine)
         heads = self._heads(chosen, titles, mode != "title", f"queries, {mode}")
         boxes = self._store.index[["x0", "y0", "x1", "y1"]].iloc[chosen].to_numpy(np.float32)
-        return Asked(places, heads, boxes)
+        return Asked(places, heads, boxes, chosen)
 
     def _heads(
         self, rows: list[int], titles: list[str], photo: bool, label: str

@@ -1,7 +1,6 @@
 """Weights of the embedding's terms, fitted on labelled dev queries where a catalogue has them.
 
-Only half of the dev queries is used (`tasks.splits.is_fitted`), so that the other half of a
-catalogue without a test split stays unseen.
+Which of them, `tasks.fitting.fitted_queries` says.
 """
 
 from collections.abc import Mapping, Sequence

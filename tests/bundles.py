@@ -118,11 +118,12 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
     onnx.save(_backbone(), folder / "backbone.onnx")
     onnx.save(_capture(rng), folder / "capture.onnx")
     _tokenizer().save(str(folder / "tokenizer.json"))
-    names = ("detector.onnx", "backbone.onnx", "capture.onnx", "tokenizer.json")
+    np.save(folder / "keypoints.npy", np.eye(128, 16, dtype=np.float32))
+    names = ("detector.onnx", "backbone.onnx", "capture.onnx", "tokenizer.json", "keypoints.npy")
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     version = hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:12]
     settings = {
-        "format": 3,
+        "format": 4,
         "version": version,
         "sha256": digests,
         "detector": {"side": SIDE, "min_score": 0.4, "nms_iou": 0.5, "max_proposals": 8},
@@ -145,6 +146,18 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
                 "title": _weights(text=1.0, joint=0.2),
             },
         },
+        "keypoints": {
+            "side": 96,
+            "count": 60,
+            "contrast": 0.02,
+            "edge": 20,
+            "ratio": 0.85,
+            "tolerance": 5,
+            "like": 6,
+            "photos": 40,
+            "dimension": 16,
+        },
+        "verification": {"both": 0.02, "photo": 0.02},
         "known": {
             mode: {
                 "weights": dict.fromkeys(SIGNS, 0.0) | {"score": 8.0, "lead": 4.0, "bias": -5.5},

@@ -1,0 +1,103 @@
+"""The photos nearest to an instance, looked at once more: do they show the very same print?
+
+A search compares pooled vectors, which lie close for the bottles of one brand. Of the nearest
+photos of each instance the keypoints are compared, and what is found again adds to their scores.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from serving.bundle import Bundle
+from serving.encoder import Encoded
+from serving.gallery import Found, Gallery, Hit, Stored, best_per_product
+from serving.keypoints import Keypoints
+from serving.verification import Evidence, bonus, verify
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One query, encoded."""
+
+    encoded: Encoded
+    keypoints: Sequence[Keypoints]
+    """Of each instance; empty for a title alone."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What lies nearest to one instance after the second look."""
+
+    found: Found
+    stored: Mapping[str, Stored]
+    """By id, of the photos that were looked at, and of others; empty for a title alone."""
+    evidence: Mapping[str, Evidence]
+    """By id, of the photos that were looked at."""
+
+
+def look_again(
+    gallery: Gallery, bundle: Bundle, asked: Sequence[Asked], found: Sequence[Sequence[Found]]
+) -> list[list[Looked]]:
+    """Verify the nearest photos of every instance of some queries.
+
+    All stored keypoints and vectors are read in one request.
+
+    Args:
+        gallery: that was searched.
+        bundle: that made it.
+        asked: the queries.
+        found: what is nearest to each of their instances.
+    """
+    wanted = dict.fromkeys(
+        hit.id
+        for query, instances in zip(asked, found, strict=True)
+        if query.keypoints
+        for near in instances
+        for hit in near.photos[: bundle.keypoints.photos]
+    )
+    stored = gallery.stored(list(wanted)) if wanted else {}
+    local = {
+        name: Keypoints.unpack(one.keypoints, bundle.keypoints.dimension)
+        for name, one in stored.items()
+    }
+    looked = []
+    for query, instances in zip(asked, found, strict=True):
+        if not query.keypoints:
+            looked.append([Looked(near, {}, {}) for near in instances])
+            continue
+        weight = bundle.verification.get(query.encoded.modality, 0.0)
+        rows = []
+        for near, own in zip(instances, query.keypoints, strict=True):
+            # What was deleted since the search is no longer in the catalogue.
+            names = [hit.id for hit in near.photos[: bundle.keypoints.photos] if hit.id in local]
+            seen = verify(own, [local[name] for name in names], bundle.keypoints)
+            evidence = dict(zip(names, seen, strict=True))
+            rows.append(Looked(_anew(near, evidence, weight), stored, evidence))
+        looked.append(rows)
+    return looked
+
+
+def rescored(hits: Sequence[Hit], evidence: Mapping[str, Evidence], weight: float) -> list[Hit]:
+    """Hits with what the evidence adds to their scores, best first.
+
+    The photos without evidence are those that scored less than all others, and nothing is taken
+    away from any score: they stay behind.
+
+    Args:
+        hits: best first.
+        evidence: by id, of the first of them.
+        weight: of the bundle, by what the query has.
+    """
+    scored = [
+        replace(hit, score=hit.score + weight * bonus(evidence[hit.id]))
+        if hit.id in evidence
+        else hit
+        for hit in hits
+    ]
+    return sorted(scored, key=lambda hit: (-hit.score, hit.id))
+
+
+def _anew(near: Found, evidence: Mapping[str, Evidence], weight: float) -> Found:
+    photos = rescored(near.photos, evidence, weight)
+    # Of the others there may be better photos than those that were found.
+    sure = {hit.product for hit in near.products}
+    return Found([hit for hit in best_per_product(photos) if hit.product in sure], photos)
