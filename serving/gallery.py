@@ -92,6 +92,9 @@ class Hit:
     """Path relative to the catalogue's folder."""
     fields: dict[str, str | float | None] = field(default_factory=dict)
     """Cells of the catalogue's own columns by column name; None for a number that is not there."""
+    inliers: int | None = None
+    """Keypoints of the instance that were found again on the photo; None where none were looked
+    for."""
 
     @property
     def product(self) -> str:

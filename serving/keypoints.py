@@ -31,8 +31,8 @@ LONGEST_TEXT = 65535
 _STEP = 2.0**-7
 """Of a rounded descriptor's numbers, which are within -1 and 1."""
 
-_BLUR = 4.0
-"""Pixels: standard deviation of the Gaussian over which a keypoint's colour is the mean."""
+_AROUND = 1.0
+"""Of a keypoint's own size: half the side of the square whose mean is its colour."""
 
 _FEWEST = 4
 """Keypoints that say anything about a place."""
@@ -176,11 +176,23 @@ def rootsift(photo: Photo, box: NDArray[np.float32], settings: KeypointSettings)
     found, raw = found[: settings.count], raw[: settings.count]
     places = np.asarray([point.pt for point in found], np.float32)
     descriptors = np.sqrt(raw / np.maximum(raw.sum(axis=1, keepdims=True), 1e-9))
-    soft = cv2.GaussianBlur(crop, (0, 0), _BLUR).astype(np.float32) / 255
-    lab = cv2.cvtColor(soft, cv2.COLOR_RGB2LAB)
-    x, y = np.round(places).astype(int).T
-    chroma = lab[np.clip(y, 0, lab.shape[0] - 1), np.clip(x, 0, lab.shape[1] - 1), 1:]
-    return RootSift(places, np.asarray(descriptors, np.float32), np.asarray(chroma, np.float32))
+    sizes = np.asarray([point.size for point in found], np.float32)
+    return RootSift(places, np.asarray(descriptors, np.float32), _chroma(crop, places, sizes))
+
+
+def _chroma(
+    crop: Photo, places: NDArray[np.float32], sizes: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Mean a and b `[K, 2]` of the squares around some places `[K, 2]`, as large as their sizes."""
+    lab = cv2.cvtColor(crop.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    sums = cv2.integral(lab)[:, :, 1:]
+    limit = np.asarray([crop.shape[1], crop.shape[0]])
+    reach = np.maximum(_AROUND * sizes, 1)[:, None]
+    # Never empty: a place is within the crop.
+    x0, y0 = np.clip(np.floor(places - reach), 0, limit - 1).astype(int).T
+    x1, y1 = np.clip(np.ceil(places + reach), 1, limit).astype(int).T
+    total = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+    return np.asarray(total / ((x1 - x0) * (y1 - y0))[:, None], np.float32)
 
 
 def _scaled(photo: Photo, box: NDArray[np.float32], side: int) -> Photo:

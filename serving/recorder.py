@@ -62,6 +62,8 @@ class Seen(BaseModel):
     images: tuple[str, ...]
     """Of the products, relative to the catalogue's folder."""
     scores: tuple[float, ...]
+    inliers: tuple[int | None, ...] = ()
+    """Of the products' photos."""
 
 
 class Facts(BaseModel):
@@ -253,6 +255,7 @@ def _record(
                 "products": [hit.product for hit in instance.hits[:_HITS]],
                 "images": [hit.image for hit in instance.hits[:_HITS]],
                 "scores": [round(hit.score, 5) for hit in instance.hits[:_HITS]],
+                "inliers": [hit.inliers for hit in instance.hits[:_HITS]],
             }
             for instance in answer.instances
         ],

@@ -71,7 +71,7 @@ def look_again(
             names = [hit.id for hit in near.photos[: bundle.keypoints.photos] if hit.id in local]
             seen = verify(own, [local[name] for name in names], bundle.keypoints)
             evidence = dict(zip(names, seen, strict=True))
-            rows.append(Looked(_anew(near, evidence, weight), stored, evidence))
+            rows.append(Looked(anew(near, evidence, weight), stored, evidence))
         looked.append(rows)
     return looked
 
@@ -88,7 +88,11 @@ def rescored(hits: Sequence[Hit], evidence: Mapping[str, Evidence], weight: floa
         weight: of the bundle, by what the query has.
     """
     scored = [
-        replace(hit, score=hit.score + weight * bonus(evidence[hit.id]))
+        replace(
+            hit,
+            score=hit.score + weight * bonus(evidence[hit.id].inliers),
+            inliers=evidence[hit.id].inliers,
+        )
         if hit.id in evidence
         else hit
         for hit in hits
@@ -96,7 +100,8 @@ def rescored(hits: Sequence[Hit], evidence: Mapping[str, Evidence], weight: floa
     return sorted(scored, key=lambda hit: (-hit.score, hit.id))
 
 
-def _anew(near: Found, evidence: Mapping[str, Evidence], weight: float) -> Found:
+def anew(near: Found, evidence: Mapping[str, Evidence], weight: float) -> Found:
+    """What lies nearest, with what the evidence adds (see `rescored`)."""
     photos = rescored(near.photos, evidence, weight)
     # Of the others there may be better photos than those that were found.
     sure = {hit.product for hit in near.products}

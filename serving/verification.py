@@ -25,6 +25,9 @@ _SCALES = (1 / 3, 3)
 _TURNS = 500
 """Tries of RANSAC."""
 
+_FAR = np.float32(1e6)
+"""More than any two descriptors differ by."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -54,9 +57,9 @@ _CHANCE = 3
 """Inliers that a photo of anything has: a similarity transform is two matches and luck."""
 
 
-def bonus(evidence: Evidence) -> float:
-    """What evidence counts in a score: the logarithm of the inliers beyond chance."""
-    return float(np.log1p(max(evidence.inliers - _CHANCE, 0)))
+def bonus(inliers: int) -> float:
+    """What inliers count in a score: the logarithm of those beyond chance."""
+    return float(np.log1p(max(inliers - _CHANCE, 0)))
 
 
 def verify(
@@ -72,22 +75,23 @@ def verify(
     longest = max((len(candidate) for candidate in candidates), default=0)
     if not len(query) or not longest:
         return [NONE] * len(candidates)
-    # One product for all of them; rows that pad a candidate are as far as can be.
-    dimension = query.descriptors.shape[1]
-    padded = np.zeros((len(candidates), longest, dimension), np.float32)
-    lengths = np.full((len(candidates), longest), 1e6, np.float32)
-    for place, candidate in enumerate(candidates):
-        padded[place, : len(candidate)] = candidate.descriptors
-        lengths[place, : len(candidate)] = np.square(candidate.descriptors).sum(axis=1)
-    products = query.descriptors @ padded.reshape(-1, dimension).T
+    # A squared distance is |q|² - 2 (q·c - |c|² / 2): one product for all candidates gives what is
+    # in brackets. Rows that pad a candidate are as far as can be.
+    count, dimension = query.descriptors.shape
+    rows = np.zeros((len(candidates), longest, dimension + 1), np.float32)
+    rows[:, :, dimension] = -_FAR
+    for place, one in enumerate(candidates):
+        rows[place, : len(one), :dimension] = one.descriptors
+        rows[place, : len(one), dimension] = np.square(one.descriptors).sum(axis=1) / -2
+    asked = np.column_stack([query.descriptors, np.ones(count, np.float32)])
+    likeness = (asked @ rows.reshape(-1, dimension + 1).T).reshape(count, len(candidates), longest)
+    nearest = likeness.argmax(axis=2)[:, :, None]
     own = np.square(query.descriptors).sum(axis=1)[:, None]
-    distances = own + lengths.reshape(1, -1) - 2 * products
-    distances = np.maximum(distances, 0).reshape(len(query), len(candidates), longest)
-    nearest = distances.argmin(axis=2)
-    first = np.take_along_axis(distances, nearest[:, :, None], axis=2)[:, :, 0]
-    np.put_along_axis(distances, nearest[:, :, None], np.inf, axis=2)
+    first = own - 2 * np.take_along_axis(likeness, nearest, axis=2)[:, :, 0]
+    np.put_along_axis(likeness, nearest, -_FAR, axis=2)
     # What is not clearly nearer than the next best is a part of a pattern.
-    matched = first < settings.ratio**2 * distances.min(axis=2)
+    matched = first < settings.ratio**2 * (own - 2 * likeness.max(axis=2))
+    nearest = nearest[:, :, 0]
     return [
         _evidence(query, candidate, np.flatnonzero(matched[:, place]), nearest[:, place], settings)
         for place, candidate in enumerate(candidates)

@@ -35,7 +35,7 @@ _TREES = 80
 
 _SHARE = 0.05
 
-_DEPTH = 3
+_DEPTH = 2
 """Of a tree: as many signs count together."""
 
 _LEAF = 20
@@ -44,7 +44,7 @@ _LEAF = 20
 _TRIED = 0.3
 """Share of the signs that a split chooses from."""
 
-_FOLDS = 5
+_FOLDS = 10
 """Of the trials, in their order, so that an instance's two stay together."""
 
 MODES: tuple[Modality, ...] = ("both", "photo", "title")

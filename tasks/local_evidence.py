@@ -60,7 +60,7 @@ class SecondLook:
         """
         items = order[: self.photos]
         evidence = self.compare(instance, items.tolist())
-        added = np.asarray([bonus(one) for one in evidence], np.float32)
+        added = np.asarray([bonus(one.inliers) for one in evidence], np.float32)
         anew = scores[items] + np.float32(self.weight) * added
         best = np.argsort(-anew, kind="stable")
         return items[best], anew[best], [evidence[place] for place in best]
@@ -81,7 +81,7 @@ class SecondLook:
             rows = pool.map(self.compare, range(len(nearest)), nearest.tolist())
             seen = track(rows, "prints compared, instances", total=len(nearest))
             for instance, (items, evidence) in enumerate(zip(nearest, seen, strict=True)):
-                added = np.asarray([bonus(one) for one in evidence], np.float32)
+                added = np.asarray([bonus(one.inliers) for one in evidence], np.float32)
                 anew[instance, items] += np.float32(self.weight) * added
         return anew
 

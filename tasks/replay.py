@@ -12,7 +12,7 @@ import base64
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,8 +20,11 @@ from pydantic import BaseModel, ConfigDict
 
 from serving.boxes import intersection_over_union
 from serving.errors import UserError
+from serving.gallery import Found
 from serving.recorder import Record, Seen, read_records
 from serving.search import Answer, ProductSearch
+from serving.second_look import anew
+from serving.verification import NONE, Evidence
 from tasks.ingest import Receipt, milvus_uri
 from tasks.params import Params
 from tasks.params import Replay as Settings
@@ -163,10 +166,22 @@ def _ask(
 def _ask_index(
     search: ProductSearch, record: Record, settings: Settings
 ) -> tuple[tuple[Seen, ...], None] | Skipped:
-    """The recorded vectors' neighbours: another index of the same bundle."""
-    if search.encoder.bundle.version != record.bundle:
+    """The recorded vectors' neighbours: another index of the same bundle.
+
+    Keypoints show what a photo shows, so they are no more recorded than the photo: photos that were
+    in the answer have the inliers that they had then, others have none.
+    """
+    bundle = search.encoder.bundle
+    if bundle.version != record.bundle:
         return "no photo or title was kept"
-    rows = search.gallery.search_products(record.query_vectors(), settings.depth)
+    # Vectors alone do not tell whether there was a photo; without one there are no inliers.
+    weight = bundle.verification.get("both" if record.title_length else "photo", 0.0)
+    photos = bundle.keypoints.photos
+    found = search.gallery.nearest(record.query_vectors(), settings.depth, photos)
+    rows = [
+        anew(near, _remembered(near, seen), weight).products[: settings.depth]
+        for near, seen in zip(found, record.instances, strict=True)
+    ]
     return tuple(
         seen.model_copy(
             update={
@@ -177,6 +192,16 @@ def _ask_index(
         )
         for seen, hits in zip(record.instances, rows, strict=True)
     ), None
+
+
+def _remembered(near: Found, seen: Seen) -> dict[str, Evidence]:
+    # A record of before has none.
+    inliers = dict(zip(seen.images, seen.inliers, strict=False))
+    return {
+        hit.id: replace(NONE, inliers=count)
+        for hit in near.photos
+        if (count := inliers.get(hit.image)) is not None
+    }
 
 
 def _seen(answer: Answer) -> tuple[Seen, ...]:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
-HEAVY = ("torch", "transformers", "prefect", "dvc", "cv2", "onnx", "great_expectations", "tasks")
+HEAVY = ("torch", "transformers", "prefect", "dvc", "onnx", "great_expectations", "tasks")
 
 
 def test_the_import_contracts_hold() -> None:

@@ -56,7 +56,7 @@ def test_a_changed_or_missing_file_is_named(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"format": 2}, "format 2, this version of unbundle reads 3; run `dvc repro`"),
+        ({"format": 3}, "format 3, this version of unbundle reads 4; run `dvc repro`"),
         ({"version": "../../etc"}, "version"),
         ({"detector": {}}, r"detector\.side"),
         (

@@ -9,9 +9,12 @@ from serving import ProductSearch
 from serving.bundle import Bundle, KnownSettings
 from serving.chances import chances
 from serving.embedding import split_parts
-from serving.encoder import Encoded
 from serving.gallery import Found
-from serving.known import NEAREST, SIGNS, probability
+from serving.imaging import Photo
+from serving.keypoints import Keypoints
+from serving.known import SIGNS, Tree, probability
+from serving.second_look import Asked, look_again
+from tasks.local_evidence import SecondLook, comparing
 from tasks.open_set import trials
 from tasks.workspace import Workspace
 
@@ -27,18 +30,39 @@ def bundle(search: ProductSearch) -> Bundle:
     """The champion's, calibrated so that every sign counts, for photos with a title only."""
     random = np.random.default_rng(5)
     weights = dict(zip((*SIGNS, "bias"), random.normal(size=len(SIGNS) + 1), strict=True))
-    known = {"both": KnownSettings(weights=weights, threshold=0.5)}
+    tree = Tree(
+        sign=(1, -1, -1),
+        limit=(0.1, 0, 0),
+        left=(1, -1, -1),
+        right=(2, -1, -1),
+        value=(0, 0.5, -0.5),
+    )
+    known = {"both": KnownSettings(weights=weights, trees=(tree,), threshold=0.5)}
     return search.encoder.bundle.model_copy(update={"known": known})
 
 
-def nearest(search: ProductSearch, encoded: Encoded) -> list[Found]:
-    return search.gallery.nearest(encoded.vectors, 2, NEAREST)
+def ask(search: ProductSearch, photo: Photo | None, caption: str = "") -> Asked:
+    encoded = search.encoder.encode(photo, caption)
+    local = [] if photo is None else search.encoder.keypoints(photo, encoded.boxes)
+    return Asked(encoded, local)
+
+
+def nearest(search: ProductSearch, query: Asked) -> list[Found]:
+    photos = search.encoder.bundle.keypoints.photos
+    return search.gallery.nearest(query.encoded.vectors, 2, photos)
+
+
+def told(
+    search: ProductSearch, bundle: Bundle, query: Asked, found: list[Found]
+) -> list[float | None]:
+    (looked,) = look_again(search.gallery, bundle, [query], [found])
+    return chances(bundle, query, looked)
 
 
 def test_serving_tells_what_the_evaluation_measures(search: ProductSearch, bundle: Bundle) -> None:
     """The signs of a search are those of all rows, as `tasks.open_set` computes them."""
-    encoded = search.encoder.encode(scene([3, 1, 5]), "red cream 3")
-    (told,) = chances(search.gallery, bundle, [encoded], [nearest(search, encoded)])
+    query = ask(search, scene([3, 1, 5]), "red cream 3")
+    found, encoded = told(search, bundle, query, nearest(search, query)), query.encoded
     rows = search.gallery.rows
     parts = split_parts(rows.vectors, bundle.embedding.parts, bundle.embedding.dimensions)
     labels = np.asarray([hit.label for hit in rows.hits])
@@ -49,22 +73,30 @@ def test_serving_tells_what_the_evaluation_measures(search: ProductSearch, bundl
         labels,
         ["product-3"] * len(encoded.scores),
         encoded.modality,
+        SecondLook(
+            comparing(
+                query.keypoints,
+                [Keypoints.unpack(text, bundle.keypoints.dimension) for text in rows.keypoints],
+                bundle.keypoints,
+            ),
+            [len(one) for one in query.keypoints],
+            bundle.verification["both"],
+            bundle.keypoints.photos,
+        ),
     )
-    expected = [probability(row, bundle.known["both"].weights) for row in exact.signs[exact.known]]
-    assert told == pytest.approx(expected, abs=1e-4)
-    assert len(set(told)) == len(told)
+    known = bundle.known["both"]
+    expected = [probability(row, known.weights, known.trees) for row in exact.signs[exact.known]]
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert len(set(found)) == len(found)
 
 
 def test_a_modality_without_calibration_has_no_probability(
     search: ProductSearch, bundle: Bundle
 ) -> None:
-    asked = [
-        search.encoder.encode(scene([3])),
-        search.encoder.encode(scene([3]), "red"),
-        search.encoder.encode(None, "red"),
-    ]
-    found = [nearest(search, encoded) for encoded in asked]
-    (photo,), (both,), (title,) = chances(search.gallery, bundle, asked, found)
+    asked = [ask(search, scene([3])), ask(search, scene([3]), "red"), ask(search, None, "red")]
+    (photo,), (both,), (title,) = (
+        told(search, bundle, query, nearest(search, query)) for query in asked
+    )
     assert (photo, title) == (None, None)
     assert both is not None
 
@@ -72,14 +104,12 @@ def test_a_modality_without_calibration_has_no_probability(
 def test_a_photo_that_was_deleted_meanwhile_does_not_count(
     search: ProductSearch, bundle: Bundle
 ) -> None:
-    encoded = search.encoder.encode(scene([3]), "red")
-    (near,) = nearest(search, encoded)
+    query = ask(search, scene([3]), "red")
+    (near,) = nearest(search, query)
     gone = replace(near.photos[0], id="gone")
     with_it = Found(near.products, [gone, *near.photos[1:]])
     without = Found(near.products, near.photos[1:])
-    first, second = (
-        chances(search.gallery, bundle, [encoded], [[each]]) for each in (with_it, without)
-    )
+    first, second = (told(search, bundle, query, [each]) for each in (with_it, without))
     assert first == second
-    assert chances(search.gallery, bundle, [encoded], [[Found([], [gone])]]) == [[0.0]]
-    assert chances(search.gallery, bundle, [encoded], [[Found([], [])]]) == [[0.0]]
+    assert told(search, bundle, query, [Found([], [gone])]) == [0.0]
+    assert told(search, bundle, query, [Found([], [])]) == [0.0]

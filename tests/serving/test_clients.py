@@ -151,7 +151,7 @@ PUBLIC = {
     "Answer": ["instances", "collection", "bundle", "parts=None"],
     "Answer.to_dict": [],
     "Duplicate": ["first", "second", "score"],
-    "Hit": ["id", "label", "score", "caption", "image", "fields={}"],
+    "Hit": ["id", "label", "score", "caption", "image", "fields={}", "inliers=None"],
     "Instance": ["box", "score", "hits", "known=None", "in_catalogue=True", "words=()"],
     "Part": ["instance", "id", "product", "price"],
     "Parts": ["items", "unknown", "total", "bundle_price", "saving"],

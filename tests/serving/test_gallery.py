@@ -254,11 +254,14 @@ def test_a_row_is_found_by_its_id_alone(gallery: Gallery) -> None:
         assert gallery.find(crafted) is None
 
 
-def test_vectors_are_read_by_id_and_missing_ids_left_out(gallery: Gallery) -> None:
-    found = gallery.vectors(["i0007", "nothing", "i0000"])
-    assert sorted(found) == ["i0000", "i0007"]
-    np.testing.assert_allclose(found["i0007"], vectors(40)[7], atol=1e-6)
-    assert gallery.vectors([]) == {}
+def test_what_is_stored_is_read_by_id_and_missing_ids_left_out(gallery: Gallery) -> None:
+    gallery.upsert([item(7)], vectors(40)[7:8], ["AAAA"])
+    found = gallery.stored(["i0007", "nothing", "i0000"])
+    assert {name: one.keypoints for name, one in found.items()} == {"i0000": "", "i0007": "AAAA"}
+    np.testing.assert_allclose(found["i0007"].vector, vectors(40)[7], atol=1e-6)
+    assert gallery.stored([]) == {}
+    rows = dict(zip(gallery.rows.ids, gallery.rows.keypoints, strict=True))
+    assert (rows["i0007"], rows["i0001"]) == ("AAAA", "")
 
 
 def test_the_nearest_photos_come_with_the_products(crowded: Gallery) -> None:
@@ -266,6 +269,6 @@ def test_the_nearest_photos_come_with_the_products(crowded: Gallery) -> None:
     queries = vectors(3, 9)
     exact = crowded.exact_search(queries, 20)
     for near, hits in zip(crowded.nearest(queries, 1, 20), exact, strict=True):
-        assert len(near.products) == 1
+        assert near.products[0] == near.photos[0]
         scores = [hit.score for hit in near.photos[:20]]
         np.testing.assert_allclose(scores, [hit.score for hit in hits], atol=1e-5)

@@ -1,22 +1,28 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.embedding import TERMS
-from serving.known import SEEN, SIGNS, Nearest, probability, signs
+from serving.known import SEEN, SIGNS, SKEW, SPREAD, Nearest, Tree, probability, signs
+from serving.verification import NONE, Evidence
 
 WEIGHTS = dict.fromkeys(SIGNS, 0.0) | {"score": 6.0, "lead": 4.0, "bias": -4.0}
 COSINES = st.floats(-1, 1)
 
 
-def nearest(scores: list[float], products: str) -> Nearest:
+def nearest(
+    scores: list[float], products: str, evidence: Sequence[Evidence] | None = None
+) -> Nearest:
     cosines = {
         term: np.asarray(scores, np.float32) * np.float32(0.9) ** place
         for place, term in enumerate(TERMS)
     }
     among = dict.fromkeys(SEEN, np.full((len(scores),) * 2, 0.3, np.float32))
-    return Nearest(np.asarray(scores, np.float32), list(products), cosines, among)
+    found = evidence or [NONE] * len(scores)
+    return Nearest(np.asarray(scores, np.float32), list(products), cosines, among, found, 40)
 
 
 def told(near: Nearest) -> dict[str, float]:
@@ -53,6 +59,56 @@ def test_a_stranger_lies_elsewhere_among_the_others_than_the_best_product() -> N
     found = told(near)
     assert found["beyond_visual"] == pytest.approx((0.6 + 0.4) / 2 - (0.4 + 0.1) / 2)
     assert told(nearest([0.9, 0.8], "aa"))["beyond_visual"] == 0
+
+
+def test_the_best_products_print_is_compared_with_that_of_the_others() -> None:
+    some = [
+        Evidence(9, 4, 0.2, 1.5, 0.01),
+        Evidence(20, 3, 0.1, None, None),
+        Evidence(15, 7, 0.3, 2.5, 0.02),
+    ]
+    found = told(nearest([0.9, 0.8, 0.7], "aba", some))
+    assert found["keypoints"] == pytest.approx(np.log(41))
+    assert found["inliers"] == pytest.approx(np.log(16))
+    assert found["inliers_any"] == pytest.approx(np.log(21))
+    assert found["inliers_lead"] == pytest.approx(np.log(16) - np.log(21))
+    assert found["inliers_all"] == pytest.approx(np.log(25))
+    assert (found["share"], found["like"]) == (0.3, pytest.approx(np.log(8)))
+    assert (found["spread"], found["skew"]) == (2.5, 0.02)
+
+
+def test_too_few_inliers_count_as_those_of_strangers() -> None:
+    found = told(nearest([0.9, 0.8], "ab"))
+    assert (found["spread"], found["skew"]) == (SPREAD, SKEW)
+    assert found["inliers"] == found["share"] == 0
+
+
+STEP = {"sign": (0, -1, -1), "limit": (0.5, 0, 0), "left": (1, -1, -1), "right": (2, -1, -1)}
+
+
+def test_trees_correct_the_weighted_signs() -> None:
+    tree = Tree(**STEP, value=(0, -2, 3))
+    for score, step in ((0.5, -2), (0.51, 3)):
+        values = np.zeros(len(SIGNS))
+        values[0] = score
+        plain, corrected = (probability(values, WEIGHTS, trees) for trees in ((), (tree, tree)))
+        odds = np.log(corrected / (1 - corrected)) - np.log(plain / (1 - plain))
+        assert odds == pytest.approx(2 * step)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"value": (0, 1)},
+        {"left": (0, -1, -1)},
+        {"right": (3, -1, -1)},
+        {"sign": (len(SIGNS), -1, -1)},
+        {"sign": (), "limit": (), "left": (), "right": (), "value": ()},
+    ],
+)
+def test_a_tree_that_leads_nowhere_is_refused(changes: dict[str, tuple[int, ...]]) -> None:
+    with pytest.raises(ValueError, match=r"expected|at least"):
+        Tree(**{**STEP, "value": (0, 1, 2), **changes})
 
 
 @given(st.lists(COSINES, min_size=1, max_size=20), st.data())

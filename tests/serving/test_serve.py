@@ -86,7 +86,7 @@ def test_other_commands_start_without_the_service() -> None:
 def test_the_service_needs_no_training_package() -> None:
     program = (
         "import sys, serving.service\n"
-        "print(*{'torch', 'transformers', 'cv2', 'onnx', 'prefect', 'dvc', 'tasks', 'models'}"
+        "print(*{'torch', 'transformers', 'onnx', 'prefect', 'dvc', 'tasks', 'models'}"
         ".intersection(sys.modules))"
     )
     done = subprocess.run(

@@ -1,10 +1,15 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from serving.bundle import KnownSettings
 from serving.embedding import PARTS, TERMS
 from serving.known import SIGNS
+from serving.verification import NONE, Evidence
 from tasks.fitting import fit_known
+from tasks.local_evidence import SecondLook
 from tasks.open_set import Trials, measure, products, trials
 
 LABELS = np.asarray(["soap", "soap", "tea", "jam"])
@@ -26,7 +31,18 @@ def asked(scores: np.ndarray, shown: list[str | None]) -> Trials:
     """Trials whose cosines are the scores, by every term."""
     heads = {head: scores for head, _ in TERMS.values()}
     parts = dict.fromkeys(PARTS, np.eye(scores.shape[1], dtype=np.float32))
-    return trials(scores, heads, parts, LABELS, shown, "both")
+    return trials(scores, heads, parts, LABELS, shown, "both", look({}, len(scores)))
+
+
+def look(
+    inliers: dict[int, int], instances: int, weight: float = 0.0, photos: int = 4
+) -> SecondLook:
+    """A look that finds so many inliers on some items."""
+
+    def compare(_: int, items: Sequence[int]) -> list[Evidence]:
+        return [replace(NONE, inliers=inliers.get(item, 0)) for item in items]
+
+    return SecondLook(compare, [9] * instances, weight, photos)
 
 
 def test_every_instance_is_asked_with_and_without_its_product() -> None:
@@ -41,6 +57,21 @@ def test_every_instance_is_asked_with_and_without_its_product() -> None:
     # The photos have nothing in common with one another.
     beyond = found.signs[:, SIGNS.index("beyond_raw")]
     np.testing.assert_allclose(beyond, [(0.5 + 0.1) / 2, 0.1], rtol=1e-6)
+
+
+def test_what_shows_the_very_print_comes_first_with_and_without_the_product() -> None:
+    scores = np.asarray([[0.9, 0.7, 0.8, 0.1]], np.float32)
+    heads = {head: scores for head, _ in TERMS.values()}
+    parts = dict.fromkeys(PARTS, np.eye(4, dtype=np.float32))
+    # Tea is verified; jam is, too, where there is no soap.
+    seen = look({2: 10, 3: 300}, 1, weight=0.1, photos=3)
+    found = trials(scores, heads, parts, LABELS, ["soap"], "both", seen)
+    tea, jam = 0.8 + 0.1 * np.log(8), 0.1 + 0.1 * np.log(298)
+    np.testing.assert_allclose(found.signs[:, 0], [tea, tea], rtol=1e-6)
+    np.testing.assert_allclose(found.signs[:, 1], [tea - 0.9, tea - jam], rtol=1e-6)
+    inliers = found.signs[:, SIGNS.index("inliers")]
+    np.testing.assert_allclose(inliers, np.log([11, 11]), rtol=1e-6)
+    assert found.signs[0, SIGNS.index("inliers_any")] == pytest.approx(np.log(11))
 
 
 def test_a_product_that_the_gallery_lacks_anyway_tells_nothing() -> None:
@@ -87,6 +118,23 @@ def test_the_threshold_holds_for_strangers_that_the_fit_has_not_seen() -> None:
         assert found is not None
         rates.append(found["false_accepts"])
     assert np.mean(rates) == pytest.approx(0.3, abs=0.02)
+
+
+def test_signs_count_together() -> None:
+    """A stretched print tells something only where there is one, as here one sign by another."""
+    rng = np.random.default_rng(4)
+    known = np.arange(1200) % 2 == 0
+    signs = rng.normal(size=(1200, len(SIGNS)))
+    signs[:, 0] *= np.where(signs[:, 1] > 0, 1, 6)
+    signs[:, 0] += np.where(known & (signs[:, 1] > 0), 3, 0)
+    fitted = fit_known(Trials(signs[:800], known[:800], np.full(800, "both")), 0.3)
+    assert fitted is not None
+    rest = Trials(signs[800:], known[800:], np.full(400, "both"))
+    together = measure(rest, {"both": KnownSettings(**fitted)}, 10)
+    alone = measure(rest, {"both": KnownSettings(**{**fitted, "trees": ()})}, 10)
+    assert together is not None
+    assert alone is not None
+    assert alone["auroc"] + 0.05 < together["auroc"]
 
 
 def test_few_trials_are_calibrated_all_the_same() -> None:
