@@ -10,7 +10,7 @@ them and `tasks.ablation_table` compares.
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,12 @@ from serving.atomic import atomic_file
 from serving.bundle import TOKENIZER
 from serving.embedding import TERMS, term_scores
 from serving.errors import UserError
+from serving.keypoints import Keypoints
 from tasks.feature_store import FeatureStore
 from tasks.features import extract
-from tasks.fitting import dev_queries, fit_merging, fitted_queries
-from tasks.manifest import read_manifest
+from tasks.fitting import dev_queries, fit_merging, fit_verification, fitted_queries, second_look
+from tasks.local_evidence import projection_of, stored_keypoints
+from tasks.manifest import read_manifest, spread
 from tasks.metrics import corrected
 from tasks.pairs import Pairs
 from tasks.params import Params, Readout, override
@@ -98,7 +100,8 @@ def ablation(workspace: Workspace, params: Params, name: str) -> None:
     tables = []
     for title, readout in variant.rows.items():
         stored = _stored(workspace, material, readout, network, tokenizer, changed)
-        rankings = rank(stored, material, readout, changed)
+        prints = _prints(workspace, material, changed) if readout.verified else None
+        rankings = rank(stored, material, readout, changed, prints)
         tables.append(scored(title, rankings, material.queries).assign(**facts))
         console.print(f"  {title}: mAP@10 {tables[-1]['ap'].mean():.3f}")
     out = workspace.ablation / f"{name}.parquet"
@@ -147,6 +150,17 @@ def _stored(
     )
 
 
+def _prints(workspace: Workspace, material: Material, params: Params) -> dict[int, Keypoints]:
+    """Keypoints of all photos that a verified row compares."""
+    store, settings = FeatureStore.open(workspace.features), params.export.keypoints
+    train = material.manifest[material.manifest["split"] == "train"]
+    sample = spread(train, params.export.calibration_photos)
+    projection = projection_of(sample, workspace.catalogue, store, settings)
+    rows = [material.gallery, material.dev, material.queries.frame]
+    asked = pd.concat(rows).drop_duplicates("id")
+    return stored_keypoints(asked, workspace.catalogue, store, settings, projection)
+
+
 def other_boxes(asked: pd.DataFrame, detected: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Boxes of queries instead of the detector's, as `proposals.parquet` holds them.
 
@@ -170,12 +184,25 @@ def other_boxes(asked: pd.DataFrame, detected: pd.DataFrame, kind: str) -> pd.Da
 
 
 def rank(
-    stored: StoredPhotos, material: Material, readout: Readout, params: Params
+    stored: StoredPhotos,
+    material: Material,
+    readout: Readout,
+    params: Params,
+    prints: Mapping[int, Keypoints] | None = None,
 ) -> Mapping[str, list[str]]:
-    """Rank the gallery for every query with a readout's terms, fitted on dev where it says so."""
-    gallery = stored.gallery(material.gallery)
+    """Rank the gallery for every query with a readout's terms, fitted on dev where it says so.
+
+    Args:
+        stored: the network and the tokens.
+        material: gallery and queries.
+        readout: what is ranked.
+        params: of the fits.
+        prints: keypoints by row of the store, where the nearest photos are looked at once more.
+    """
+    gallery, photos = stored.gallery(material.gallery), stored.best_rows(material.gallery)
     weights = {term: float(term in readout.terms) for term in TERMS}
     merging = None
+    look = None
     if readout.fitted and not material.dev.empty:
         asked = stored.queries(material.dev, readout.mode)
         known = dev_queries(material.dev, asked)
@@ -184,9 +211,16 @@ def rank(
         start = {term: usual[term] or 1.0 if weights[term] else 0.0 for term in TERMS}
         weights = fit_weights(known, scores, material.answers, start, params.export.grid)
         cosines = gallery_cosines(asked, gallery, weights)
-        merging = fit_merging(known, cosines, material.answers, params.export.spreads)
+        if prints is None:
+            merging = fit_merging(known, cosines, material.answers, params.export.spreads)
+        else:
+            look = second_look(prints, asked, photos, params.export.keypoints)
+            look, merging = fit_verification(known, cosines, material.answers, look, params.export)
     asked = stored.queries(material.queries.frame, readout.mode)
     cosines = gallery_cosines(asked, gallery, weights)
+    if prints is not None and look is not None:
+        fresh = second_look(prints, asked, photos, params.export.keypoints)
+        cosines = replace(fresh, weight=look.weight).rescored(cosines)
     return rank_gallery(
         list(material.queries.labels), asked, cosines, material.answers.ids, merging
     )

@@ -46,7 +46,7 @@ from tasks.feature_store import FeatureStore
 from tasks.fitting import Fitted, fit, fitted_queries
 from tasks.int8 import asked_rows, calibration, cost, see
 from tasks.local_evidence import projection_of, stored_keypoints
-from tasks.manifest import read_manifest
+from tasks.manifest import read_manifest, spread
 from tasks.params import Params
 from tasks.parity import Parity, compare
 from tasks.progress import console
@@ -202,7 +202,7 @@ def _local(
 ) -> tuple[dict[int, Keypoints], KeypointSettings]:
     """Write the projection of descriptors; keypoints of all photos that the fits ask for."""
     settings = params.export.keypoints
-    train = _spread(manifest[manifest["split"] == "train"], params.export.calibration_photos)
+    train = spread(manifest[manifest["split"] == "train"], params.export.calibration_photos)
     projection = projection_of(train, workspace.catalogue, store, settings)
     np.save(folder / PROJECTION, projection, allow_pickle=False)
     rows = manifest[manifest["split"] == "gallery"]
@@ -211,17 +211,12 @@ def _local(
     return found, settings
 
 
-def _spread(rows: pd.DataFrame, count: int) -> pd.DataFrame:
-    """At most `count` rows, evenly spread."""
-    return rows.iloc[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
-
-
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _sample(workspace: Workspace, manifest: pd.DataFrame, count: int) -> list[Photo]:
-    images: list[str] = _spread(manifest, count)["image"].tolist()
+    images: list[str] = spread(manifest, count)["image"].tolist()
     return [open_photo(workspace.catalogue / image) for image in images]
 
 

@@ -92,11 +92,6 @@ def fit(
     if dev.empty or rows.empty:
         return Fitted(start, dict.fromkeys(SEEN_MODES, usual))
     gallery = stored.gallery(rows)
-    items = [
-        # As an index holds them.
-        Keypoints.unpack(prints[row].pack(), settings.dimension)
-        for row in stored.best_rows(rows)
-    ]
     answers = Answers.of(rows["id"].tolist(), [found[0] for found in rows["labels"]])
     weights: dict[Modality, dict[str, float]] = {}
     verification: dict[Modality, float] = {}
@@ -110,9 +105,7 @@ def fit(
         scores = gallery_cosines(asked, gallery, weights[mode])
         if mode not in SEEN_MODES:
             continue
-        own = [prints[row] for row in asked.rows]
-        compare = comparing(own, items, settings)
-        look = SecondLook(compare, [len(one) for one in own], 0.0, settings.photos)
+        look = second_look(prints, asked, stored.best_rows(rows), settings)
         look, fitted = fit_verification(queries, scores, answers, look, params)
         verification[mode] = look.weight
         merging = fitted if mode == "both" else merging
@@ -121,6 +114,27 @@ def fit(
             known[mode] = calibrated
     half = len(dev) < int(((manifest["split"] == "dev") & manifest["labels"].map(len).gt(0)).sum())
     return Fitted(weights, verification, merging, known, len(dev), half)
+
+
+def second_look(
+    prints: Mapping[int, Keypoints],
+    asked: Asked,
+    gallery: Sequence[int],
+    settings: KeypointSettings,
+) -> SecondLook:
+    """A second look of stored instances at stored photos, of no weight yet.
+
+    Args:
+        prints: keypoints by row of the store.
+        asked: the instances.
+        gallery: rows of the store, of the photos' best proposals.
+        settings: of the keypoints.
+    """
+    own = [prints[row] for row in asked.rows]
+    # As an index holds them.
+    items = [Keypoints.unpack(prints[row].pack(), settings.dimension) for row in gallery]
+    compare = comparing(own, items, settings)
+    return SecondLook(compare, [len(one) for one in own], 0.0, settings.photos)
 
 
 def fitted_queries(manifest: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from serving.imaging import Photo, crops, letterbox, normalise, open_photo
 from serving.sight import Sight
 from tasks.feature_store import FeatureStore
 from tasks.fitting import Fitted
+from tasks.manifest import spread
 from tasks.metrics import Corrected, corrected, difference
 from tasks.progress import track
 from tasks.readout import gallery_cosines, rank_gallery
@@ -81,7 +82,7 @@ def calibration(
         detector, backbone: settings of the networks.
     """
     train = manifest[manifest["split"] == "train"]
-    chosen = train.iloc[np.linspace(0, len(train) - 1, min(count, len(train))).astype(int)]
+    chosen = spread(train, count)
     rows = store.rows_by_id()
     boxes = store.index[list(COLUMNS)].to_numpy(np.float32)
     images, cut = [], []

@@ -433,6 +433,16 @@ class Readout(Section):
     mode: Modality = "both"
     boxes: Literal["detector", "whole", "true"] = "detector"
     fitted: bool = True
+    verified: bool = False
+    """Whether the nearest photos are looked at once more."""
+
+    @model_validator(mode="after")
+    def _verifiable(self) -> Self:
+        if self.verified and not (
+            self.fitted and self.boxes == "detector" and self.mode != "title"
+        ):
+            raise ValueError("verified: expected a photo, the detector's boxes and fitted weights")
+        return self
 
 
 class Variant(Section):

@@ -30,6 +30,7 @@ def params(workspace: Workspace) -> Params:
     params = load_params(workspace.root / "params.yaml")
     rows = {
         "CAPTURE": Readout(),
+        "looked at twice": Readout(verified=True),
         "true boxes": Readout(boxes="true"),
         "whole photo": Readout(boxes="whole"),
         "photo only": Readout(mode="photo", terms=("raw", "visual"), fitted=False),
@@ -55,7 +56,14 @@ def test_the_table_holds_every_row_and_the_baselines(workspace: Workspace, param
     ablation_table(workspace, params)
     table = json.loads((workspace.ablation_report / "table.json").read_text())
     rows = {row["row"]: row for row in table["20 queries of split test"]}
-    assert {"CAPTURE", "true boxes", "reference", "title only (BM25)", "late fusion"} <= set(rows)
+    assert {
+        "CAPTURE",
+        "looked at twice",
+        "true boxes",
+        "reference",
+        "title only (BM25)",
+        "late fusion",
+    } <= set(rows)
     for row in rows.values():
         assert row["mAP"]["low"] <= row["mAP"]["mean"] <= row["mAP"]["high"]
     assert rows["CAPTURE"]["mAP of CAPTURE less it"]["mean"] == 0
@@ -82,6 +90,12 @@ def test_a_training_does_not_go_on_from_one_with_other_inputs(
         checkpoint_name(workspace, params, ["a", "c"]),
     }
     assert len(names) == 4
+
+
+def test_only_a_photo_with_the_detectors_boxes_is_looked_at_twice() -> None:
+    for readout in ({"mode": "title"}, {"boxes": "true"}, {"fitted": False}):
+        with pytest.raises(ValueError, match="verified: expected a photo"):
+            Readout.model_validate({"verified": True, **readout})
 
 
 def test_an_unknown_variant_is_named(workspace: Workspace, params: Params) -> None:
