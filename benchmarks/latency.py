@@ -45,6 +45,7 @@ Arm = Callable[[], object]
 
 INSTANCES = 4
 K = 10
+PRINTS = 64
 COLLECTION = "products_000000000000"
 
 
@@ -136,8 +137,8 @@ def bare(encoder: Encoder, photo: bytes, title: str) -> tuple[Arm, Arm, Arm]:
     )
 
 
-def fill(database: Database, bundle: Bundle, rows: int) -> None:
-    """A collection of structured vectors that the bundle seems to have made."""
+def fill(database: Database, bundle: Bundle, rows: int, keypoints: Sequence[str]) -> None:
+    """A collection of structured vectors that the bundle seems to have made, and real keypoints."""
     gallery = database.create_gallery(
         COLLECTION, bundle.dimension, properties={"bundle": bundle.version}
     )
@@ -148,8 +149,17 @@ def fill(database: Database, bundle: Bundle, rows: int) -> None:
         items = [Item(name, f"p{number}-{row // 4}", "", "") for row, name in enumerate(names)]
         for start in range(0, CHUNK, 2000):
             part = slice(start, start + 2000)
-            gallery.upsert(items[part], vectors[part])
+            texts = [keypoints[row % len(keypoints)] for row in range(start, start + 2000)]
+            gallery.upsert(items[part], vectors[part], texts)
     gallery.flush()
+
+
+def printed(workspace: Workspace, bundle: Bundle) -> list[str]:
+    """Keypoints of some photos of the gallery, as the index holds them."""
+    manifest = read_manifest(workspace.manifest)
+    images = manifest.loc[manifest["split"] == "gallery", "image"][:PRINTS]
+    photos = [open_photo(workspace.catalogue / image) for image in images]
+    return Encoder(bundle).encode_gallery(photos, [""] * len(photos)).keypoints
 
 
 def pick(workspace: Workspace, encoder: Encoder, instances: int) -> tuple[bytes, str]:
@@ -188,7 +198,7 @@ def whole_query(
     with tempfile.TemporaryDirectory() as folder:
         uri = str(Path(folder) / "latency.db")
         with Database(uri, create=True) as database:
-            fill(database, bundle, rows)
+            fill(database, bundle, rows, printed(workspace, bundle))
         with ProductSearch(bundle.folder, uri, COLLECTION, threads=threads) as search:
             photo, title = pick(workspace, search.encoder, INSTANCES)
             vectors = search.encoder.encode(open_photo(photo), title).vectors.tolist()

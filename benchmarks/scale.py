@@ -56,6 +56,8 @@ CLIENTS = 16
 EFS = (64, 128, 192, 256, 512)
 COMPARED = 16_000
 """Rows that are written in both ways for `of raw`."""
+KEYPOINTS = "A" * 11_000
+"""What they hold of keypoints: about as much as the demo's photos have."""
 
 _WARM = 20
 _POLL = 1.0  # seconds
@@ -262,13 +264,14 @@ def _compare(database: Database, gallery: Gallery, embeddings: Embeddings, task:
                 "price": float(item.columns["price"]),
                 "digest": item.digest,
                 "source": item.source,
+                "keypoints": KEYPOINTS,
             }
             for item, vector in zip(named, vectors, strict=True)
         ]
         database.client.insert(raw, entities)
 
     def through_gallery(start: int, named: list[Item], vectors: Vectors) -> None:
-        target.insert(named, vectors)
+        target.insert(named, vectors, [KEYPOINTS] * len(named))
 
     ways: list[tuple[str, Callable[[int, list[Item], Vectors], None]]] = [
         ("ours", through_gallery),
