@@ -152,15 +152,11 @@ class _TimedSearch(ProductSearch):
         with self.clock.part("verify"):
             return super()._describe(photo, encoded)
 
-    def _look_again(
-        self, asked: Sequence[Asked], found: Sequence[Sequence[Found]]
-    ) -> list[list[Looked]]:
+    def _look_again(self, asked: Asked, found: Sequence[Found]) -> list[Looked]:
         with self.clock.part("verify"):
             return super()._look_again(asked, found)
 
-    def _chances(
-        self, asked: Sequence[Asked], looked: Sequence[list[Looked]]
-    ) -> list[list[float | None]]:
+    def _chances(self, asked: Asked, looked: Sequence[Looked]) -> list[float | None]:
         with self.clock.part("known"):
             return super()._chances(asked, looked)
 

@@ -1,5 +1,7 @@
 """How likely the products of a query are in the catalogue, by the photos around its instances."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from serving.bundle import Bundle, KnownSettings
@@ -8,7 +10,7 @@ from serving.known import NEAREST, Nearest, among, probability, signs
 from serving.second_look import Asked, Looked
 
 
-def chances(bundle: Bundle, query: Asked, looked: list[Looked]) -> list[float | None]:
+def chances(bundle: Bundle, query: Asked, looked: Sequence[Looked]) -> list[float | None]:
     """The probability of each instance of a query; None where the bundle was not calibrated.
 
     Args:

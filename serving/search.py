@@ -230,11 +230,11 @@ class ProductSearch:
                 together.setdefault(expression, []).append((place, question, asked))
                 answers.append(_UNANSWERED)
         for group in together.values():
-            asked_together = [asked for _, _, asked in group]
-            looked = self._look_again(asked_together, self._find(group))
-            told = self._chances(asked_together, looked)
-            for (place, question, asked), near, known in zip(group, looked, told, strict=True):
-                answers[place] = self._answer(question, asked.encoded, near, known)
+            for (place, question, asked), found in zip(group, self._find(group), strict=True):
+                # One by one: the stored rows of all would be too much at once.
+                looked = self._look_again(asked, found)
+                told = self._chances(asked, looked)
+                answers[place] = self._answer(question, asked.encoded, looked, told)
         return answers
 
     def _encode(
@@ -255,16 +255,11 @@ class ProductSearch:
         found = iter(self.gallery.nearest(vectors, depth, photos, group[0][1].filters))
         return [list(islice(found, len(asked.encoded.vectors))) for _, _, asked in group]
 
-    def _look_again(
-        self, asked: Sequence[Asked], found: Sequence[Sequence[Found]]
-    ) -> list[list[Looked]]:
+    def _look_again(self, asked: Asked, found: Sequence[Found]) -> list[Looked]:
         return look_again(self.gallery, self.encoder.bundle, asked, found)
 
-    def _chances(
-        self, asked: Sequence[Asked], looked: Sequence[list[Looked]]
-    ) -> list[list[float | None]]:
-        bundle = self.encoder.bundle
-        return [chances(bundle, *pair) for pair in zip(asked, looked, strict=True)]
+    def _chances(self, asked: Asked, looked: Sequence[Looked]) -> list[float | None]:
+        return chances(self.encoder.bundle, asked, looked)
 
     def _answer(
         self,
@@ -359,7 +354,7 @@ class ProductSearch:
         """
         asked = self._encode(photo, caption)
         hits = self.gallery.search(asked.encoded.vectors, depth)
-        (looked,) = self._look_again([asked], [[Found([], row) for row in hits]])
+        looked = self._look_again(asked, [Found([], row) for row in hits])
         verified = [near.found.photos for near in looked]
         searched, rankings = _ids(hits), _ids(verified)
         weights = self.encoder.bundle.merging

@@ -35,44 +35,34 @@ class Looked:
 
 
 def look_again(
-    gallery: Gallery, bundle: Bundle, asked: Sequence[Asked], found: Sequence[Sequence[Found]]
-) -> list[list[Looked]]:
-    """Verify the nearest photos of every instance of some queries.
+    gallery: Gallery, bundle: Bundle, asked: Asked, found: Sequence[Found]
+) -> list[Looked]:
+    """Verify the nearest photos of every instance of a query.
 
-    All stored keypoints and vectors are read in one request.
+    Their stored keypoints and vectors are read in one request.
 
     Args:
         gallery: that was searched.
         bundle: that made it.
-        asked: the queries.
-        found: what is nearest to each of their instances.
+        asked: the query.
+        found: what is nearest to each of its instances.
     """
-    wanted = dict.fromkeys(
-        hit.id
-        for query, instances in zip(asked, found, strict=True)
-        if query.keypoints
-        for near in instances
-        for hit in near.photos[: bundle.keypoints.photos]
-    )
-    stored = gallery.stored(list(wanted)) if wanted else {}
+    if not asked.keypoints:
+        return [Looked(near, {}, {}) for near in found]
+    settings = bundle.keypoints
+    closest = [[hit.id for hit in near.photos[: settings.photos]] for near in found]
+    stored = gallery.stored(list(dict.fromkeys(name for names in closest for name in names)))
     local = {
-        name: Keypoints.unpack(one.keypoints, bundle.keypoints.dimension)
-        for name, one in stored.items()
+        name: Keypoints.unpack(one.keypoints, settings.dimension) for name, one in stored.items()
     }
+    weight = bundle.verification.get(asked.encoded.modality, 0.0)
     looked = []
-    for query, instances in zip(asked, found, strict=True):
-        if not query.keypoints:
-            looked.append([Looked(near, {}, {}) for near in instances])
-            continue
-        weight = bundle.verification.get(query.encoded.modality, 0.0)
-        rows = []
-        for near, own in zip(instances, query.keypoints, strict=True):
-            # What was deleted since the search is no longer in the catalogue.
-            names = [hit.id for hit in near.photos[: bundle.keypoints.photos] if hit.id in local]
-            seen = verify(own, [local[name] for name in names], bundle.keypoints)
-            evidence = dict(zip(names, seen, strict=True))
-            rows.append(Looked(anew(near, evidence, weight), stored, evidence))
-        looked.append(rows)
+    for near, names, own in zip(found, closest, asked.keypoints, strict=True):
+        # What was deleted since the search is no longer in the catalogue.
+        there = [name for name in names if name in local]
+        seen = verify(own, [local[name] for name in there], settings)
+        evidence = dict(zip(there, seen, strict=True))
+        looked.append(Looked(anew(near, evidence, weight), stored, evidence))
     return looked
 
 

@@ -294,6 +294,7 @@ class Views(Section):
     most: float = Field(gt=0, le=1)
     margin: float = Field(ge=0)
     neighbours: int = Field(ge=0)
+    max_overlap: float = Field(ge=0, le=1)
     jitter: float = Field(ge=0)
 
 

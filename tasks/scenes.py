@@ -85,10 +85,12 @@ def _add(
     scenery: Scenery,
     random: np.random.Generator,
 ) -> None:
-    """Paste neighbours that overlap the product's box no more than products of a bundle do."""
+    """Paste neighbours that overlap the product's box no more than `views.max_overlap`."""
     height, width = canvas.shape[:2]
     bundles = scenery.bundles
-    limit = random.uniform(0, bundles.max_overlap) if random.random() < bundles.overlaps else 0.0
+    limit = (
+        random.uniform(0, scenery.views.max_overlap) if random.random() < bundles.overlaps else 0.0
+    )
     for _ in range(count):
         scale = size * random.uniform(1 - bundles.scale_jitter, 1 + bundles.scale_jitter)
         angle = random.normal(0, bundles.rotation)

@@ -55,8 +55,7 @@ def nearest(search: ProductSearch, query: Asked) -> list[Found]:
 def told(
     search: ProductSearch, bundle: Bundle, query: Asked, found: list[Found]
 ) -> list[float | None]:
-    (looked,) = look_again(search.gallery, bundle, [query], [found])
-    return chances(bundle, query, looked)
+    return chances(bundle, query, look_again(search.gallery, bundle, query, found))
 
 
 def test_serving_tells_what_the_evaluation_measures(search: ProductSearch, bundle: Bundle) -> None:

@@ -61,7 +61,7 @@ def test_of_photos_that_lie_alike_the_one_with_the_same_print_comes_first(
     gallery: Gallery,
 ) -> None:
     query = asked(turned(printed(3), 20, 0.9), turned(printed(5), -15, 1.1))
-    (looked,) = look_again(gallery, BUNDLE, [query], [found(gallery, query)])
+    looked = look_again(gallery, BUNDLE, query, found(gallery, query))
     assert [near.found.photos[0].label for near in looked] == ["sister 3", "sister 5"]
     for near in looked:
         first = near.found.products[0]
@@ -81,7 +81,7 @@ def test_a_photo_that_was_deleted_meanwhile_is_not_looked_at(gallery: Gallery) -
     query = asked(printed(2))
     (near,) = found(gallery, query)
     gone = Hit("gone", "gone", 1.0, "", "")
-    (looked,) = look_again(gallery, BUNDLE, [query], [[Found(near.products, [gone, *near.photos])]])
+    looked = look_again(gallery, BUNDLE, query, [Found(near.products, [gone, *near.photos])])
     assert "gone" not in looked[0].evidence
     assert looked[0].found.photos[0].label == "sister 2"
 
@@ -92,21 +92,18 @@ def test_a_title_alone_reads_nothing_more(
     query = asked()
     near = found(gallery, asked(printed(1)))
     monkeypatch.setattr(gallery, "stored", lambda _: pytest.fail("read"))
-    (looked,) = look_again(gallery, BUNDLE, [query], [near])
+    looked = look_again(gallery, BUNDLE, query, near)
     assert (looked[0].found, looked[0].evidence) == (near[0], {})
 
 
-def test_queries_are_looked_at_together_as_alone(gallery: Gallery) -> None:
-    queries = [asked(printed(1)), asked(), asked(printed(4), printed(6))]
-    near = [
-        found(gallery, asked(printed(0))) if not one.keypoints else found(gallery, one)
-        for one in queries
-    ]
-    together = look_again(gallery, BUNDLE, queries, near)
-    for query, nearest, looked in zip(queries, near, together, strict=True):
-        (alone,) = look_again(gallery, BUNDLE, [query], [nearest])
-        assert [one.found for one in looked] == [one.found for one in alone]
-        assert [one.evidence for one in looked] == [one.evidence for one in alone]
+def test_instances_are_looked_at_together_as_alone(gallery: Gallery) -> None:
+    photos = [printed(1), printed(4), printed(6)]
+    query = asked(*photos)
+    together = look_again(gallery, BUNDLE, query, found(gallery, query))
+    for photo, looked in zip(photos, together, strict=True):
+        one = asked(photo)
+        (alone,) = look_again(gallery, BUNDLE, one, found(gallery, one))
+        assert (looked.found, looked.evidence) == (alone.found, alone.evidence)
 
 
 @given(
