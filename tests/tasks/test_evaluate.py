@@ -155,7 +155,7 @@ def test_dev_stands_in_for_test_and_shows_what_no_weight_has_seen(
 ) -> None:
     relabelled(world, split=lambda _: "dev")
     settings = json.loads((world.bundle / "bundle.json").read_text(encoding="utf-8"))
-    settings["embedding"]["fitted_on"] = {"split": "dev", "queries": 6}
+    settings["embedding"]["fitted_on"] = {"split": "dev", "queries": 6, "half": True}
     (world.bundle / "bundle.json").write_text(json.dumps(settings), encoding="utf-8")
     evaluate(world, tiny_params)
     assert "no labelled query of split test: the figures cover dev" in capsys.readouterr().out

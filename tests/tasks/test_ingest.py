@@ -108,8 +108,8 @@ from tasks.workspace import Workspace
 
 write = Gallery.insert
 
-def write_and_die(self, items, vectors):
-    write(self, items, vectors)
+def write_and_die(self, items, vectors, keypoints):
+    write(self, items, vectors, keypoints)
     if items[-1].id == sys.argv[2]:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -140,6 +140,7 @@ def test_a_killed_run_goes_on_where_it_was(
     for gallery in opened(workspace):
         assert gallery.rows.hits == resumed.hits
         np.testing.assert_array_equal(gallery.rows.vectors, resumed.vectors)
+        assert gallery.rows.keypoints == resumed.keypoints
 
 
 def test_rows_of_someone_else_are_noticed(workspace: Workspace, params: Params) -> None:
@@ -149,7 +150,7 @@ def test_rows_of_someone_else_are_noticed(workspace: Workspace, params: Params) 
         gallery = database.gallery(receipt.collection)
         stranger = gallery.rows.hits[0]
         row = {"id": "stranger", "vector": gallery.rows.vectors[0].tolist(), **stranger.fields}
-        texts = dict.fromkeys(("label", "caption", "image", "digest", "source"), "")
+        texts = dict.fromkeys(("label", "caption", "image", "digest", "source", "keypoints"), "")
         database.client.upsert(receipt.collection, [row | texts])
     with pytest.raises(UserError, match="has 13 rows, expected 12: something else writes to it"):
         ingest(workspace, params)

@@ -92,16 +92,18 @@ def test_products_are_added_changed_and_removed(shop: Shop, params: Params) -> N
     assert done(refresh(shop.workspace, params)) == {}, "a second run finds no difference"
 
 
-def test_vectors_are_those_of_an_ingestion(shop: Shop, params: Params, tmp_path: Path) -> None:
+def test_rows_look_as_those_of_an_ingestion(shop: Shop, params: Params, tmp_path: Path) -> None:
     shop.add("n20", 20)
     shop.save()
     refresh(shop.workspace, params)
     with index(shop.workspace) as gallery:
         row = gallery.rows.ids.index("n20")
-        vector, version = gallery.rows.vectors[row], gallery.properties["bundle"]
+        vector, local = gallery.rows.vectors[row], gallery.rows.keypoints[row]
+        version = gallery.properties["bundle"]
     encoder = Encoder(Bundle.open(shop.workspace.bundles / version))
     expected = encoder.encode_gallery([scene([20])], ["red cream 20"])
-    np.testing.assert_allclose(vector, expected[0], atol=1e-6)
+    np.testing.assert_allclose(vector, expected.vectors[0], atol=1e-6)
+    assert [local] == expected.keypoints
 
 
 def test_a_bad_row_is_named_and_the_rest_goes_on(shop: Shop, params: Params) -> None:
