@@ -40,8 +40,8 @@ from tasks.stage import run_stage
 
 write = Gallery.insert
 
-def write_slowly(self, items, vectors):
-    write(self, items, vectors)
+def write_slowly(self, items, vectors, keypoints):
+    write(self, items, vectors, keypoints)
     pathlib.Path("halfway").touch()
     while pathlib.Path("hold").exists():
         time.sleep(0.05)
