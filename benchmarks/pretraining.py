@@ -115,6 +115,8 @@ def collate(pairs: Pairs, seed: int, step: int, params: Params) -> Batch:
         visual=padded([row.visual for row in rows], sizes.regions),
         geometry=padded([row.geometry for row in rows], sizes.regions),
         visual_mask=padded([row.visual_mask for row in rows], sizes.regions),
+        seen=padded([row.seen for row in rows], sizes.regions),
+        seen_geometry=padded([row.seen_geometry for row in rows], sizes.regions),
         masked_regions=tuple(padded(list(parts), sizes.regions) for parts in hidden),  # type: ignore[arg-type]  # two
         keep_title=whole.keep_title,
         keep_photo=whole.keep_photo,

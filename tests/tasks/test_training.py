@@ -121,3 +121,16 @@ def test_the_rate_rises_and_falls() -> None:
     assert rates[:10] == sorted(rates[:10])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 0.01
+
+
+def test_the_benchmark_trains_both_on_the_same_batches(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks.pretraining import main
+
+    monkeypatch.chdir(root)
+    main(steps=1, write=root / "speed.md")
+    told = capsys.readouterr().out
+    assert "| straightforward |" in told
+    assert float(told.partition("Ratio: ")[2].partition("\n")[0].rstrip(".")) > 0
+    assert (root / "speed.md").read_text(encoding="utf-8").strip() in told
