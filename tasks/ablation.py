@@ -29,7 +29,7 @@ from serving.keypoints import Keypoints
 from tasks.feature_store import FeatureStore
 from tasks.features import extract
 from tasks.fitting import dev_queries, fit_merging, fit_verification, fitted_queries, second_look
-from tasks.local_evidence import projection_of, stored_keypoints
+from tasks.local_evidence import described
 from tasks.manifest import read_manifest, spread
 from tasks.metrics import corrected
 from tasks.pairs import Pairs
@@ -155,10 +155,9 @@ def _prints(workspace: Workspace, material: Material, params: Params) -> dict[in
     store, settings = FeatureStore.open(workspace.features), params.export.keypoints
     train = material.manifest[material.manifest["split"] == "train"]
     sample = spread(train, params.export.calibration_photos)
-    projection = projection_of(sample, workspace.catalogue, store, settings)
     rows = [material.gallery, material.dev, material.queries.frame]
     asked = pd.concat(rows).drop_duplicates("id")
-    return stored_keypoints(asked, workspace.catalogue, store, settings, projection)
+    return described(asked, sample, workspace.catalogue, store, settings)[1]
 
 
 def other_boxes(asked: pd.DataFrame, detected: pd.DataFrame, kind: str) -> pd.DataFrame:

@@ -45,7 +45,7 @@ from serving.sight import session
 from tasks.feature_store import FeatureStore
 from tasks.fitting import Fitted, fit, fitted_queries
 from tasks.int8 import asked_rows, calibration, cost, see
-from tasks.local_evidence import projection_of, stored_keypoints
+from tasks.local_evidence import described
 from tasks.manifest import read_manifest, spread
 from tasks.params import Params
 from tasks.parity import Parity, compare
@@ -203,11 +203,10 @@ def _local(
     """Write the projection of descriptors; keypoints of all photos that the fits ask for."""
     settings = params.export.keypoints
     train = spread(manifest[manifest["split"] == "train"], params.export.calibration_photos)
-    projection = projection_of(train, workspace.catalogue, store, settings)
+    gallery = manifest[manifest["split"] == "gallery"]
+    asked = pd.concat([gallery, fitted_queries(manifest)])
+    projection, found = described(asked, train, workspace.catalogue, store, settings)
     np.save(folder / PROJECTION, projection, allow_pickle=False)
-    rows = manifest[manifest["split"] == "gallery"]
-    asked = pd.concat([rows, fitted_queries(manifest)])
-    found = stored_keypoints(asked, workspace.catalogue, store, settings, projection)
     return found, settings
 
 

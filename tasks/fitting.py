@@ -39,7 +39,7 @@ _DEPTH = 2
 """Of a tree: as many signs count together."""
 
 _LEAF = 20
-"""Trials in a leaf at least; with fewer than two leaves' worth there are no trees."""
+"""Trials in a leaf at least; of fewer than four leaves' worth there is one tree."""
 
 _TRIED = 0.3
 """Share of the signs that a split chooses from."""
@@ -82,7 +82,7 @@ def fit(
         manifest: of the catalogue.
         params: start values, grids and the wanted false-accept rate.
         iou: overlap from which a proposal shows a true box's product.
-        prints: keypoints by row of the store, of all photos of `asked_rows`.
+        prints: keypoints by row of the store, of the gallery and of `fitted_queries`.
         settings: of the keypoints.
     """
     start = {mode: getattr(params.weights, mode).model_dump() for mode in MODES}
@@ -303,7 +303,7 @@ def _boosted(trials: int) -> Any:
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=_PULL, max_iter=1000))
     return GradientBoostingClassifier(
         init=linear,
-        # sklearn wants one tree; one that may not split is a constant.
+        # sklearn wants one tree at least.
         n_estimators=_TREES if trials >= 4 * _LEAF else 1,
         learning_rate=_SHARE,
         max_depth=_DEPTH,

@@ -13,14 +13,13 @@ from serving.imaging import Photo, crops, letterbox, normalise, open_photo
 from serving.sight import Sight
 from tasks.feature_store import FeatureStore
 from tasks.fitting import Fitted
+from tasks.local_evidence import COLUMNS
 from tasks.manifest import spread
 from tasks.metrics import Corrected, corrected, difference
 from tasks.progress import track
 from tasks.readout import gallery_cosines, rank_gallery
 from tasks.stored import Arrays, StoredPhotos
 from tasks.weights import DEPTH
-
-COLUMNS = ("x0", "y0", "x1", "y1")
 
 _BATCH = 16
 """Photos that are decoded and looked at together."""

@@ -75,64 +75,63 @@ class SecondLook:
 
     def rescored(self, scores: Vectors) -> Vectors:
         """Scores `[N, M]` of all instances after the second look."""
-        nearest = np.argsort(-scores, axis=1, kind="stable")[:, : self.photos]
+        orders = np.argsort(-scores, axis=1, kind="stable")
         anew = scores.copy()
         with ThreadPoolExecutor() as pool:
-            rows = pool.map(self.compare, range(len(nearest)), nearest.tolist())
-            seen = track(rows, "prints compared, instances", total=len(nearest))
-            for instance, (items, evidence) in enumerate(zip(nearest, seen, strict=True)):
-                added = np.asarray([bonus(one.inliers) for one in evidence], np.float32)
-                anew[instance, items] += np.float32(self.weight) * added
+            rows = pool.map(self, range(len(scores)), orders, scores)
+            seen = track(rows, "prints compared, instances", total=len(scores))
+            for instance, (items, values, _) in enumerate(seen):
+                anew[instance, items] = values
         return anew
 
 
-def projection_of(
-    rows: pd.DataFrame, catalogue: Path, store: FeatureStore, settings: KeypointSettings
-) -> Projection:
-    """The projection of descriptors that suits some photos, each by its best proposal.
+def described(
+    rows: pd.DataFrame,
+    sample: pd.DataFrame,
+    catalogue: Path,
+    store: FeatureStore,
+    settings: KeypointSettings,
+) -> tuple[Projection, dict[int, Keypoints]]:
+    """The projection of descriptors that suits a sample, and the keypoints of some photos by it.
 
     Args:
-        rows: of the manifest.
+        rows: of the manifest; all proposals of these photos are described.
+        sample: rows of the manifest, each photo by its best proposal.
         catalogue: folder that images are relative to.
         store: with the proposals.
         settings: of the bundle.
+
+    Returns:
+        The projection, and keypoints by row of the store.
     """
     places = store.rows_by_id()
     boxes = store.index[list(COLUMNS)].to_numpy(np.float32)
-    described = (
+    raw = (
         rootsift(open_photo(catalogue / image), boxes[places[name][0]], settings).descriptors
-        for name, image in zip(rows["id"], rows["image"], strict=True)
+        for name, image in zip(sample["id"], sample["image"], strict=True)
     )
-    return fit_projection(list(described), settings.dimension)
+    projection = fit_projection(list(raw), settings.dimension)
+    return projection, _keypoints(rows, catalogue, store, settings, projection)
 
 
-def stored_keypoints(
+def _keypoints(
     rows: pd.DataFrame,
     catalogue: Path,
     store: FeatureStore,
     settings: KeypointSettings,
     projection: Projection,
 ) -> dict[int, Keypoints]:
-    """Keypoints of all proposals of some photos, by their row of the store.
-
-    Args:
-        rows: of the manifest.
-        catalogue: folder that images are relative to.
-        store: with the proposals.
-        settings: of the bundle.
-        projection: of the bundle.
-    """
     names, images = rows["id"].tolist(), rows["image"].tolist()
     places = store.rows_by_id()
     boxes = store.index[list(COLUMNS)].to_numpy(np.float32)
 
-    def described(name: str, image: str) -> list[Keypoints]:
+    def found_on(name: str, image: str) -> list[Keypoints]:
         photo = open_photo(catalogue / image)
         return keypoints(photo, boxes[places[name]], settings, projection)
 
     # OpenCV lets go of the interpreter.
     with ThreadPoolExecutor() as pool:
-        found = track(pool.map(described, names, images), "keypoints, photos", total=len(names))
+        found = track(pool.map(found_on, names, images), "keypoints, photos", total=len(names))
         return {
             row: one
             for name, local in zip(names, found, strict=True)

@@ -4,7 +4,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.keypoints import ROOTSIFT, KeypointSettings
+
 Photo = NDArray[np.uint8]
+
+SETTINGS = KeypointSettings(
+    side=224,
+    count=200,
+    contrast=0.02,
+    edge=20,
+    ratio=0.85,
+    tolerance=5,
+    like=6,
+    photos=40,
+    dimension=ROOTSIFT,
+)
 
 
 def printed(seed: int, width: int = 120, height: int = 180) -> Photo:

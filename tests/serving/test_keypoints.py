@@ -1,4 +1,5 @@
 import numpy as np
+import prints
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,17 +16,7 @@ from serving.keypoints import (
     rootsift,
 )
 
-SETTINGS = KeypointSettings(
-    side=160,
-    count=80,
-    contrast=0.02,
-    edge=20,
-    ratio=0.85,
-    tolerance=5,
-    like=6,
-    photos=40,
-    dimension=24,
-)
+SETTINGS = prints.SETTINGS.model_copy(update={"side": 160, "count": 80, "dimension": 24})
 WHOLE = np.asarray([[0, 0, 120, 180]], np.float32)
 
 

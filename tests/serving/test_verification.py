@@ -3,22 +3,10 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
-from prints import Photo, printed, turned
+from prints import SETTINGS, Photo, printed, turned
 
-from serving.keypoints import ROOTSIFT, Keypoints, KeypointSettings, keypoints
+from serving.keypoints import ROOTSIFT, Keypoints, keypoints
 from serving.verification import NONE, Evidence, bonus, verify
-
-SETTINGS = KeypointSettings(
-    side=224,
-    count=200,
-    contrast=0.02,
-    edge=20,
-    ratio=0.85,
-    tolerance=5,
-    like=6,
-    photos=40,
-    dimension=ROOTSIFT,
-)
 
 
 def local(photo: Photo) -> Keypoints:
