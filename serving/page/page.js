@@ -75,12 +75,6 @@ async function run({ choose: wanted = null } = {}) {
     results.fail(new Problem("There is nothing to look for yet", "Give a photo, a title or both."));
     return;
   }
-  const running = new AbortController();
-  state.running = running;
-  setView("work");
-  by("query").classList.add("asking");
-  results.wait();
-  say("Looking for products");
   const query = {
     photo: state.photo,
     caption,
@@ -89,20 +83,46 @@ async function run({ choose: wanted = null } = {}) {
     bundlePrice: bundlePrice.value === "" ? null : bundlePrice.valueAsNumber,
     minScore: filters.minScore,
   };
-  let waiting = false;
-  try {
-    const answer = await search(query, running.signal, (problem, seconds) => {
-      if (!waiting) say(`${problem.message}. Trying again in ${seconds} seconds.`);
-      waiting = seconds > 1;
-      results.busy(problem, seconds, cancel);
-    });
+  await waitFor("Looking for products", async (running, busy) => {
+    const answer = await search(query, running.signal, busy);
     if (state.running === running) showAnswer(answer, caption, wanted);
+  }, () => run({ choose: wanted }));
+}
+
+/** Take a sample in, as if its photo and its title had been given. */
+async function takeSample(sample) {
+  let photo = null;
+  await waitFor("Fetching the sample", async (running, busy) => {
+    photo = await samplePhoto(sample.name, running.signal, busy);
+  }, () => takeSample(sample));
+  if (!photo) return;
+  title.value = sample.title;
+  await takePhoto(photo);
+}
+
+/** Show that the service is asked, how long it is busy, and why there is no answer. */
+async function waitFor(what, work, again) {
+  state.running?.abort();
+  const running = new AbortController();
+  state.running = running;
+  setView("work");
+  by("query").classList.add("asking");
+  results.wait();
+  say(what);
+  let waiting = false;
+  const busy = (problem, seconds) => {
+    if (!waiting) say(`${problem.message}. Trying again in ${seconds} seconds.`);
+    waiting = seconds > 1;
+    results.busy(problem, seconds, cancel);
+  };
+  try {
+    await work(running, busy);
   } catch (problem) {
     if (running.signal.aborted) return;
     if (!(problem instanceof Problem)) throw problem;
     stage.clear();
     state.answer = null;
-    results.fail(problem, () => run({ choose: wanted }));
+    results.fail(problem, again);
   } finally {
     if (state.running === running) {
       state.running = null;
@@ -265,16 +285,7 @@ samples().then((found) => {
     element("button", {
       type: "button", class: "sample",
       "aria-label": sample.title ? `Sample: ${sample.title}` : `Sample ${sample.name}`,
-      onclick: async () => {
-        try {
-          const photo = await samplePhoto(sample.name);
-          title.value = sample.title;
-          await takePhoto(photo);
-        } catch (problem) {
-          if (!(problem instanceof Problem)) throw problem;
-          results.fail(problem);
-        }
-      },
+      onclick: () => takeSample(sample),
     },
     picture(samplePicture(sample.name, SAMPLE), "sample-picture", SAMPLE / 2),
     element("span", { class: "sample-title", text: sample.title || sample.name })))));

@@ -28,14 +28,7 @@ export async function search(query, signal, busy) {
   if (Object.keys(query.filters).length) form.set("filters", JSON.stringify(query.filters));
   if (query.bundlePrice !== null) form.set("bundle_price", String(query.bundlePrice));
   if (query.minScore) form.set("min_score", String(query.minScore));
-  for (let tries = 1; ; tries += 1) {
-    const response = await ask("search", { method: "POST", body: form, signal });
-    if (response.ok) return read(response);
-    const problem = await problemOf(response);
-    if (response.status !== 503 || tries === MOST_TRIES) throw problem;
-    const named = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
-    await countdown(Math.max(1, named || USUAL_WAIT), signal, (left) => busy(problem, left));
-  }
+  return read(await askUntilFree("search", { method: "POST", body: form, signal }, busy));
 }
 
 /** Columns to filter by: `[{name, kind: "number" | "text"}]`. */
@@ -49,16 +42,30 @@ export const samplePicture = (name, side) => `samples/${encodeURIComponent(name)
 export const productPicture = (id, side) =>
   `products/${encodeURIComponent(id)}/image?side=${side}`;
 
-export async function samplePhoto(name, signal) {
-  const response = await ask(`samples/${encodeURIComponent(name)}`, { signal });
-  if (!response.ok) throw await problemOf(response);
-  return new File([await response.blob()], name);
+/** A sample's photo; `signal`, `busy` and what is thrown are those of `search`. */
+export async function samplePhoto(name, signal, busy) {
+  const response = await askUntilFree(`samples/${encodeURIComponent(name)}`, { signal }, busy);
+  return new File([await read(response, "blob")], name);
 }
 
 async function list(path) {
-  // The page works without: no filters, no samples.
-  const response = await fetch(path).catch(() => null);
-  return response?.ok ? response.json() : [];
+  try {
+    return await read(await askUntilFree(path, { signal: new AbortController().signal }, () => {}));
+  } catch {
+    return []; // The page works without: no filters, no samples.
+  }
+}
+
+async function askUntilFree(path, options, busy) {
+  for (let tries = 1; ; tries += 1) {
+    const response = await ask(path, options);
+    if (response.ok) return response;
+    const problem = await problemOf(response);
+    if (response.status !== 503 || tries === MOST_TRIES) throw problem;
+    const named = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
+    const wait = Math.max(1, named || USUAL_WAIT);
+    await countdown(wait, options.signal, (left) => busy(problem, left));
+  }
 }
 
 async function ask(path, options) {
@@ -70,9 +77,9 @@ async function ask(path, options) {
   }
 }
 
-async function read(response) {
+async function read(response, as = "json") {
   try {
-    return await response.json();
+    return await response[as]();
   } catch {
     throw new Problem("The answer broke off", "Try again.");
   }

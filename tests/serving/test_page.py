@@ -168,26 +168,52 @@ def test_a_sample_brings_its_title_and_a_click_on_a_box_its_hits(opened: Opener)
     expect(part.locator(".hit")).to_have_count(6)
 
 
+def refuse_first(page: Page, pattern: str) -> list[str]:
+    """Answer the first request for each address as a busy service does; all that was asked."""
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        if asked.count(route.request.url) == 1:
+            route.fulfill(status=503, headers={"Retry-After": "1"})
+        else:
+            route.continue_()
+
+    page.route(pattern, answer)
+    return asked
+
+
 def test_a_picture_that_a_busy_service_refused_is_asked_for_again(
     opened: Opener, photos: Path
 ) -> None:
     page = opened()
-    busy = {"status": 503, "headers": {"Retry-After": "1"}}
-    asked: list[str] = []
-
-    def refuse_first(route: Route) -> None:
-        asked.append(route.request.url)
-        if asked.count(route.request.url) == 1:
-            route.fulfill(**busy)
-        else:
-            route.continue_()
-
-    page.route("**/products/*/image*", refuse_first)
+    asked = refuse_first(page, "**/products/*/image*")
     show(page, photos / "bundle.png")
     thumb = page.locator(".part img").first
     expect(thumb).not_to_have_js_property("naturalWidth", 0)
     assert asked.count(asked[0]) > 1
     expect(page.locator(".thumb.missing")).to_have_count(0)
+
+
+def test_a_sample_that_a_busy_service_refused_is_asked_for_again(opened: Opener) -> None:
+    page = opened()
+    asked = refuse_first(page, "**/samples/bundle.png")
+    page.get_by_role("button", name=f"Sample: {TITLE}").click()
+    expect(page.locator(".busy")).to_contain_text("Trying again in 1 s")
+    expect(page.get_by_label("Title", exact=True)).to_have_value(TITLE)
+    expect(page.locator(".part")).to_have_count(3)
+    assert len(asked) == 2
+
+
+def test_filters_and_samples_that_a_busy_service_refused_are_asked_for_again(
+    opened: Opener,
+) -> None:
+    page = opened()
+    columns, samples = refuse_first(page, "**/columns"), refuse_first(page, "**/samples")
+    page.reload()
+    expect(page.get_by_role("button", name=f"Sample: {TITLE}")).to_be_visible()
+    expect(page.locator("#filters")).to_be_visible()
+    assert len(columns) == len(samples) == 2
 
 
 def test_the_title_shows_whose_its_words_are(opened: Opener, photos: Path) -> None:
