@@ -32,7 +32,7 @@ demo: $(VENV)/.installed ## train on the demo catalogue, promote, answer a bundl
 	@python -m tasks.showcase
 
 orchestrate: $(VENV)/.installed ## start server, worker and deployments; Ctrl-C stops them
-	@exec python -m flows.orchestrate
+	@exec python -m flows.prefect.orchestrate
 
 test: $(VENV)/.installed ## run the tests; PYTEST=--require-browser: the page's, too, or fail
 	@# The flows' servers often wait, so they run beside the rest; each takes one core.

@@ -90,7 +90,10 @@ def _reap_orphans() -> None:
 def _full(commit: str) -> str:
     found = subprocess.run(
         ["git", "rev-parse", "--verify", f"{commit}^{{commit}}"],
-        cwd=REPOSITORY, check=True, capture_output=True, text=True,
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return found.stdout.strip()
 

@@ -2,9 +2,10 @@
 
 Every data set is a catalogue folder. Its dev and test queries with boxes are measured, by the
 carried column `scene` where there is one, else by how many products they show; queries of one
-product are counted without boxes, too. The third style (`tests/styles`) is drawn for the occasion.
+product are counted without boxes, too. The third style (`tests/support/styles`) is drawn for the
+occasion.
 
-- `ap50`, `ap75`, `recall50`, `right_count`: see `tasks.detection_metrics`.
+- `ap50`, `ap75`, `recall50`, `right_count`: see `tasks.metrics.detection`.
 - `alone`: all queries of one product, with or without boxes; `seen_as_one`: the share of them with
   exactly one proposal.
 
@@ -23,14 +24,14 @@ import numpy as np
 
 from models.detector import Detector
 from models.onnx_export import image_session
-from serving.atomic import atomic_file
-from serving.boxes import Boxes
-from serving.proposals import select_proposals
+from tasks.base.params import Detect, load_params
+from tasks.data.table import QUERIES, TABLE, parse_boxes, parse_labels, read_rows
 from tasks.detect import Sighting, sightings
-from tasks.detection_metrics import Scene, summarise
-from tasks.params import Detect, load_params
-from tasks.rows import QUERIES, TABLE, parse_boxes, parse_labels, read_rows
-from tests.styles import Size, write_catalogue
+from tasks.metrics.detection import Scene, summarise
+from tests.support.styles import Size, write_catalogue
+from unbundle.base.atomic import atomic_file
+from unbundle.vision.boxes import Boxes
+from unbundle.vision.proposals import select_proposals
 
 STYLE = "third style"
 

@@ -2,12 +2,12 @@
 
 A catalogue of one million photos with trained vectors is not to be had here, so this draws latent
 points where real ones lie and sends them through the bundle's own layout. A photo is its category's
-centre, plus its product in a subspace of few dimensions that turns with the category, plus its
-view (light, angle, crop) in a subspace that all photos share. Three unit parts of random but fixed
+centre, plus its product in a subspace of few dimensions that turns with the category, plus its view
+(light, angle, crop) in a subspace that all photos share. Three unit parts of random but fixed
 projections, a title that knows less of the view, and a fourth part join as
-`serving.embedding.join_parts` joins them; queries are further views of products of the gallery,
-weighted like a query of the bundle. So a query is, as in a shop, no neighbour's twin and drawn from
-another distribution than the rows.
+`unbundle.ranking.embedding.join_parts` joins them; queries are further views of products of the
+gallery, weighted like a query of the bundle. So a query is, as in a shop, no neighbour's twin and
+drawn from another distribution than the rows.
 
 `SHARES` are set so that the cosines of siblings, of nearest strangers and of random pairs, and the
 number of dimensions that hold 90 % of the variance, lie where the galleries of demo and grocery
@@ -21,8 +21,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.bundle import EmbeddingSettings
-from serving.embedding import Vectors, join_parts, query_vectors
+from unbundle.encoding.bundle import EmbeddingSettings
+from unbundle.ranking.embedding import Vectors, join_parts, query_vectors
 
 CHUNK = 10_000
 """Rows that are drawn at once; a chunk depends on seed and number alone."""

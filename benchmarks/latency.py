@@ -29,17 +29,17 @@ from models.backbone import load_backbone
 from models.capture import CaptureModel
 from models.detector import Detector
 from models.onnx_export import HEADS, CaptureHeads, export_capture, export_detector
-from serving.bundle import BACKBONE, CAPTURE, DETECTOR, Bundle
-from serving.database import Database
-from serving.encoder import Encoder
-from serving.errors import UserError
-from serving.gallery import VECTOR, Item
-from serving.imaging import crops, letterbox, normalise, open_photo
-from serving.search import ProductSearch
-from tasks.manifest import read_manifest
-from tasks.params import Params, load_params
-from tasks.progress import track
-from tasks.workspace import Workspace
+from tasks.base.params import Params, load_params
+from tasks.base.progress import track
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
+from unbundle.base.errors import UserError
+from unbundle.encoding.bundle import BACKBONE, CAPTURE, DETECTOR, Bundle
+from unbundle.encoding.encoder import Encoder
+from unbundle.index.database import Database
+from unbundle.index.gallery import VECTOR, Item
+from unbundle.query.search import ProductSearch
+from unbundle.vision.imaging import crops, letterbox, normalise, open_photo
 
 Arm = Callable[[], object]
 

@@ -30,11 +30,11 @@ import httpx
 import numpy as np
 
 from benchmarks.tables import PAGE, write_section
-from serving.atomic import write_json
-from serving.bench import read_queries
-from serving.bundle import SETTINGS
-from serving.database import Database
-from serving.gallery import Item
+from unbundle.base.atomic import write_json
+from unbundle.encoding.bundle import SETTINGS
+from unbundle.index.database import Database
+from unbundle.index.gallery import Item
+from unbundle.terminal.bench import read_queries
 
 PREFIX = "candidate-"
 VERSION = "0123456789ab"
@@ -207,7 +207,7 @@ def shared_milvus(folder: Path) -> Iterator[str]:
 @contextmanager
 def service(data: Path, uri: str, *options: str) -> Iterator[tuple[str, int]]:
     """A ready `unbundle serve`: its address and process id."""
-    command = (sys.executable, "-m", "serving.cli", "serve", "--port=0", f"--uri={uri}", *options)
+    command = (sys.executable, "-m", "unbundle.cli", "serve", "--port=0", f"--uri={uri}", *options)
     with process(*command, f"--bundle={data / 'bundles'}", stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         with server.stdout:

@@ -25,13 +25,13 @@ from distributed import Client, LocalCluster
 from PIL import Image
 
 from benchmarks.tables import PAGE, write_section
-from flows.shards import task_runner, write_shards
-from tasks.digests import digest, folder_files
+from flows.running.shards import task_runner, write_shards
+from tasks.base.digests import digest, folder_files
+from tasks.base.params import Orchestrate, load_params
+from tasks.base.progress import track
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import write_manifest
 from tasks.features import features, missing_shards
-from tasks.manifest import write_manifest
-from tasks.params import Orchestrate, load_params
-from tasks.progress import track
-from tasks.workspace import Workspace
 
 PROJECT = Path(__file__).parents[1]
 SIDE = 448

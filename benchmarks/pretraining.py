@@ -22,16 +22,16 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from models.capture import Attention, CaptureConfig, CaptureOutput
-from models.objectives import IGNORED
-from serving.atomic import atomic_file
-from tasks.feature_store import FeatureStore
-from tasks.manifest import read_manifest
-from tasks.pairs import Batch, Pairs, Titles
-from tasks.params import Params, load_params
-from tasks.pretext import CaptureForPretraining
+from models.losses import IGNORED
+from tasks.base.params import Params, load_params
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
 from tasks.pretrain import tokenizer_of
-from tasks.training import Run
-from tasks.workspace import Workspace
+from tasks.pretraining.batches import Batch, Pairs, Titles
+from tasks.pretraining.losses import CaptureForPretraining
+from tasks.pretraining.training import Run
+from tasks.tokens.store import FeatureStore
+from unbundle.base.atomic import atomic_file
 
 Step = Callable[[int], None]
 

@@ -1,9 +1,9 @@
 """What a refresh costs beside an ingestion, and whether its memory grows with the catalogue.
 
-A shop of single-product photos with a trained bundle, or with given networks (`tests/bundles`) that
-cost next to nothing: all else weighs more then. Each step runs in a process of its own, its
-peak memory is the kernel's, and its cost is the processor time of all its threads: on a shared
-machine that is what can be compared.
+A shop of single-product photos with a trained bundle, or with given networks
+(`tests/support/bundles`) that cost next to nothing: all else weighs more then. Each step runs in a
+process of its own, its peak memory is the kernel's, and its cost is the processor time of all its
+threads: on a shared machine that is what can be compared.
 
 - `ingest`: the whole catalogue into a new index;
 - `nothing`: a refresh that finds no difference;
@@ -36,14 +36,14 @@ import pyarrow.parquet
 from PIL import Image
 
 from benchmarks.tables import PAGE, write_section
-from serving.database import Database
+from tasks.base.params import load_params
+from tasks.base.progress import track
+from tasks.base.workspace import Workspace
+from tasks.data.table import COLUMNS
 from tasks.ingest import Receipt, ingest, milvus_uri
-from tasks.params import load_params
-from tasks.progress import track
 from tasks.refresh import refresh
-from tasks.rows import COLUMNS
-from tasks.workspace import Workspace
-from tests.bundles import scene, write_bundle
+from tests.support.bundles import scene, write_bundle
+from unbundle.index.database import Database
 
 PROJECT = Path(__file__).parents[1]
 SHARE = 0.01

@@ -4,10 +4,11 @@
     python -m benchmarks.milvus_server data/milvus-server -- \
         python -m benchmarks.scale --sizes 10000,100000,1000000
 
-Every size is a collection of its own, filled and asked through `serving.gallery`, in ascending
-order, dropped before the next. A size that was measured stays in `reports/scale/` and is not
-measured again; one that was interrupted goes on where its rows end. The table of all of them goes
-to `docs/performance.md`. Vectors are those of `benchmarks.embeddings` in the layout of a bundle.
+Every size is a collection of its own, filled and asked through `unbundle.index.gallery`, in
+ascending order, dropped before the next. A size that was measured stays in `reports/scale/` and is
+not measured again; one that was interrupted goes on where its rows end. The table of all of them
+goes to `docs/performance.md`. Vectors are those of `benchmarks.embeddings` in the layout of a
+bundle.
 
 - insert: rows a second through `Gallery.insert`, vectors given; `of raw`: that rate over the rate
   of `MilvusClient.insert` with the same rows, in turns; the median batch of each counts.
@@ -37,15 +38,15 @@ import typer
 
 from benchmarks.embeddings import CHUNK, VIEWS, Embeddings
 from benchmarks.tables import PAGE, write_section
-from serving.atomic import write_json
-from serving.bundle import Bundle, EmbeddingSettings
-from serving.columns import Column
-from serving.database import Database, Hnsw, address, is_lite
-from serving.embedding import Vectors
-from serving.gallery import Gallery, Item
-from tasks.digests import digest
-from tasks.params import load_params
-from tasks.progress import track
+from tasks.base.digests import digest
+from tasks.base.params import load_params
+from tasks.base.progress import track
+from unbundle.base.atomic import write_json
+from unbundle.encoding.bundle import Bundle, EmbeddingSettings
+from unbundle.index.columns import Column
+from unbundle.index.database import Database, Hnsw, address, is_lite
+from unbundle.index.gallery import Gallery, Item
+from unbundle.ranking.embedding import Vectors
 
 COLUMNS = (Column("brand", "brand", numeric=False), Column("price", "price", numeric=True))
 K = 10

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from serving.atomic import atomic_file
+from unbundle.base.atomic import atomic_file
 
 PAGE = Path(__file__).parents[1] / "docs/performance.md"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from prefect import State, flow
 
-from flows.stages import run_stages
-from flows.terminal import run_flow
+from flows.running.stages import run_stages
+from flows.running.terminal import run_flow
 
 
 @flow

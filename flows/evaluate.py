@@ -10,7 +10,7 @@ from pathlib import Path
 from prefect import State, flow
 
 from flows.promotion import run_to_promotion
-from flows.terminal import run_flow
+from flows.running.terminal import run_flow
 
 
 @flow

@@ -16,14 +16,14 @@ from prefect.input import RunInput
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.reports import report_decision, report_review
-from flows.stages import run_stages
-from serving.errors import UserError
-from tasks.approval import Approval, Pending, nobody
-from tasks.gate import Decision
-from tasks.params import Params, load_params
+from flows.reporting.reports import report_decision, report_review
+from flows.running.stages import run_stages
+from tasks.base.params import Params, load_params
+from tasks.base.workspace import Workspace
 from tasks.promote import awaits_approval, conclude, judge
-from tasks.workspace import Workspace
+from tasks.promotion.approval import Approval, Pending, nobody
+from tasks.promotion.gate import Decision
+from unbundle.base.errors import UserError
 
 PAUSE = "approval"
 """The key of the one pause of a run: resumed, it finds its answer by it."""

@@ -11,13 +11,13 @@ from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from flows.reports import report_refresh
-from flows.terminal import run_flow
-from serving.errors import UserError
-from tasks.params import load_params
+from flows.reporting.reports import report_refresh
+from flows.running.terminal import run_flow
+from tasks.base.params import load_params
+from tasks.base.workspace import Workspace
+from tasks.index.refresh_plan import Task
 from tasks.refresh import Refresh
-from tasks.refresh_plan import Task
-from tasks.workspace import Workspace
+from unbundle.base.errors import UserError
 
 
 @flow

@@ -10,12 +10,12 @@ from pathlib import Path
 from prefect import State, flow
 from prefect.states import Completed, Failed
 
-from flows.reports import report_replay
-from flows.terminal import run_flow
-from serving.errors import UserError
-from tasks.params import load_params
+from flows.reporting.reports import report_replay
+from flows.running.terminal import run_flow
+from tasks.base.params import load_params
+from tasks.base.workspace import Workspace
 from tasks.replay import replay_candidate, told
-from tasks.workspace import Workspace
+from unbundle.base.errors import UserError
 
 
 @flow

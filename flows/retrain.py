@@ -12,8 +12,8 @@ from prefect import State, flow
 from prefect.states import Failed
 
 from flows.promotion import run_to_promotion
-from flows.remote import pull_data, push_outputs
-from flows.terminal import run_flow
+from flows.running.remote import pull_data, push_outputs
+from flows.running.terminal import run_flow
 
 ROAD = (
     "catalogue",

@@ -3,7 +3,7 @@
     python -m flows.watch
 
 It ends as `Steady` or as `Drifted`, which is no failure but raises the event `unbundle.drift`; the
-automation of `flows.automations` starts `retrain` on it.
+automation of `flows.prefect.automations` starts `retrain` on it.
 """
 
 from pathlib import Path
@@ -12,13 +12,13 @@ from prefect import State, flow
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from flows.reports import report_drift
-from flows.terminal import run_flow
-from serving.errors import UserError
-from tasks.params import load_params
+from flows.reporting.reports import report_drift
+from flows.running.terminal import run_flow
+from tasks.base.params import load_params
+from tasks.base.workspace import Workspace
 from tasks.watch import Drift
 from tasks.watch import watch as find_drift
-from tasks.workspace import Workspace
+from unbundle.base.errors import UserError
 
 EVENT = "unbundle.drift"
 

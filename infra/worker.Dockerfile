@@ -9,10 +9,7 @@ RUN apt-get update \
     && useradd --uid 10001 --create-home --home-dir /home/unbundle unbundle
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY serving serving
-COPY tasks tasks
-COPY models models
-COPY flows flows
+COPY unbundle unbundle
 RUN pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[train,orchestrate]' \
     && pip check --disable-pip-version-check
 # The root file system may be read-only: what packages write goes to /tmp.

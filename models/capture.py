@@ -348,7 +348,7 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
             input_ids: int64 `[B, T]`, T at most `title_tokens`.
             attention_mask: int64 `[B, T]`; all zeros where there is no title.
             visual: float `[B, V, visual_dimension]` region features.
-            geometry: float `[B, V, 5]`, see `serving.imaging.geometry`.
+            geometry: float `[B, V, 5]`, see `unbundle.vision.imaging.geometry`.
             visual_mask: int64 `[B, V]`; all zeros where there is no photo.
         """
         text = self.encode_text(input_ids, attention_mask)

@@ -87,7 +87,7 @@ class ColourHistogram(nn.Module):
 def _changes(pixels: Tensor, axis: int) -> Tensor:
     """Whether a row (`axis` 3) or column (2) of `[N, 3, h, w]` has more than one colour, as 0, 1.
 
-    Those that have not are the padding that makes a crop square (`serving.imaging.crops`).
+    Those that have not are the padding that makes a crop square (`unbundle.vision.imaging.crops`).
     """
     first = pixels.narrow(axis, 0, 1)
     return ((pixels - first).abs().amax(dim=(1, axis)) > 1 / 255).to(pixels.dtype)

@@ -149,7 +149,7 @@ class Head(nn.Module):
 
 
 class Detector(PreTrainedModel):  # type: ignore[misc]  # transformers ships no types
-    """Finds products in letterboxed photos (`serving.imaging.letterbox`)."""
+    """Finds products in letterboxed photos (`unbundle.vision.imaging.letterbox`)."""
 
     config_class = DetectorConfig
     main_input_name = "image"

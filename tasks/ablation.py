@@ -21,29 +21,35 @@ from tokenizers import Tokenizer
 
 from models.capture import CaptureModel
 from models.onnx_export import CaptureHeads
-from serving.atomic import atomic_file
-from serving.bundle import TOKENIZER
-from serving.embedding import TERMS, term_scores
-from serving.errors import UserError
-from serving.keypoints import Keypoints
-from tasks.feature_store import FeatureStore
+from tasks.base.command import run_stage
+from tasks.base.params import Params, Readout, override
+from tasks.base.progress import console
+from tasks.base.workspace import Workspace
+from tasks.calibration.encoded_queries import Arrays, StoredPhotos
+from tasks.calibration.exact_search import gallery_cosines, rank_gallery
+from tasks.calibration.fit import (
+    dev_queries,
+    fit_merging,
+    fit_verification,
+    fitted_queries,
+    second_look,
+)
+from tasks.calibration.keypoint_matches import described
+from tasks.calibration.term_weights import DEPTH, Answers, fit_weights
+from tasks.data.manifest import read_manifest, spread
+from tasks.evaluation.queries import Queries, read_queries
+from tasks.evaluation.unseen import naming_unseen
 from tasks.features import extract
-from tasks.fitting import dev_queries, fit_merging, fit_verification, fitted_queries, second_look
-from tasks.local_evidence import described
-from tasks.manifest import read_manifest, spread
-from tasks.metrics import corrected
-from tasks.pairs import Pairs
-from tasks.params import Params, Readout, override
+from tasks.metrics.ranking import corrected
 from tasks.pretrain import checkpoint_name, tokenizer_of
-from tasks.progress import console
-from tasks.readout import gallery_cosines, rank_gallery
-from tasks.retrieval import Queries, read_queries
-from tasks.stage import run_stage
-from tasks.stored import Arrays, StoredPhotos
-from tasks.training import train
-from tasks.unseen import naming_unseen
-from tasks.weights import DEPTH, Answers, fit_weights
-from tasks.workspace import Workspace
+from tasks.pretraining.batches import Pairs
+from tasks.pretraining.training import train
+from tasks.tokens.store import FeatureStore
+from unbundle.base.atomic import atomic_file
+from unbundle.base.errors import UserError
+from unbundle.encoding.bundle import TOKENIZER
+from unbundle.ranking.embedding import TERMS, term_scores
+from unbundle.vision.keypoints import Keypoints
 
 
 @dataclass(frozen=True)

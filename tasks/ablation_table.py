@@ -9,19 +9,19 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from serving.atomic import atomic_folder, write_json
-from serving.embedding import seen_parts
-from serving.errors import UserError
 from tasks.ablation import Material, scored
-from tasks.baselines import BM25, Gallery, Titles, rank_baselines
-from tasks.feature_store import FeatureStore
-from tasks.metrics import bootstrap
-from tasks.params import Params
-from tasks.progress import console, track
-from tasks.stage import run_stage
-from tasks.unseen import is_unseen
-from tasks.weights import DEPTH
-from tasks.workspace import Workspace
+from tasks.base.command import run_stage
+from tasks.base.params import Params
+from tasks.base.progress import console, track
+from tasks.base.workspace import Workspace
+from tasks.calibration.term_weights import DEPTH
+from tasks.evaluation.baselines import BM25, Gallery, Titles, rank_baselines
+from tasks.evaluation.unseen import is_unseen
+from tasks.metrics.ranking import bootstrap
+from tasks.tokens.store import FeatureStore
+from unbundle.base.atomic import atomic_folder, write_json
+from unbundle.base.errors import UserError
+from unbundle.ranking.embedding import seen_parts
 
 OURS = "CAPTURE"
 """The row that the others are compared with."""

@@ -1,9 +1,10 @@
 """Stage `catalogue`: brings the products into `data/catalogue`, whatever their source.
 
 - `demo` renders cosmetics (`tasks.demo`).
-- `folder` copies a folder in the catalogue format (`tasks.rows`) with the images that it names.
+- `folder` copies a folder in the catalogue format (`tasks.data.table`) with the images that it
+  names.
 - `product1m` reads the published annotation files and gathers or downloads the images
-  (`tasks.product1m`).
+  (`tasks.data.product1m`).
 
 The folder appears whole or not at all. A table that cannot be read fails the stage; an image that
 is missing or leads out of the folder is not copied, and validation quarantines its row.
@@ -14,15 +15,15 @@ is missing or leads out of the folder is not copied, and validation quarantines 
 import shutil
 from pathlib import Path
 
-from serving.atomic import atomic_folder
-from serving.errors import UserError
-from tasks.params import Params
-from tasks.photos import locate
-from tasks.product1m import write_product1m
-from tasks.progress import console, track
-from tasks.rows import SPLITS, TABLE, read_rows
-from tasks.stage import run_stage
-from tasks.workspace import Workspace
+from tasks.base.command import run_stage
+from tasks.base.params import Params
+from tasks.base.progress import console, track
+from tasks.base.workspace import Workspace
+from tasks.data.photos import locate
+from tasks.data.product1m import write_product1m
+from tasks.data.table import SPLITS, TABLE, read_rows
+from unbundle.base.atomic import atomic_folder
+from unbundle.base.errors import UserError
 
 
 def catalogue(workspace: Workspace, params: Params) -> None:

@@ -6,16 +6,16 @@ python -m tasks.champion
 from datetime import UTC, datetime
 from typing import Any
 
-from serving.atomic import write_json
-from serving.database import CHAMPION
-from serving.search import ProductSearch
+from tasks.base.command import run_stage
+from tasks.base.params import Params
+from tasks.base.progress import console
+from tasks.base.workspace import Workspace
+from tasks.evaluation.queries import read_queries, retrieve
 from tasks.ingest import milvus_uri
-from tasks.metrics import corrected
-from tasks.params import Params
-from tasks.progress import console
-from tasks.retrieval import read_queries, retrieve
-from tasks.stage import run_stage
-from tasks.workspace import Workspace
+from tasks.metrics.ranking import corrected
+from unbundle.base.atomic import write_json
+from unbundle.index.database import CHAMPION
+from unbundle.query.search import ProductSearch
 
 
 def measure_champion(workspace: Workspace, params: Params) -> dict[str, Any]:

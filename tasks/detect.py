@@ -18,24 +18,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from onnxruntime import InferenceSession, get_available_providers
 
-from serving.atomic import atomic_file, atomic_folder, write_json
-from serving.boxes import Boxes
-from serving.bundle import DETECTOR
-from serving.errors import UserError
-from serving.imaging import Photo, letterbox, open_photo
-from serving.proposals import select_proposals
-from tasks.curves import write_curves
-from tasks.cutouts import Cutout, Method, cut_out, shrink
-from tasks.detection_metrics import RECALLS, Scene, precision_at_recalls, summarise
-from tasks.detection_pictures import Picture, write_pictures
-from tasks.manifest import read_manifest
-from tasks.material import Material
-from tasks.params import Detect, Params
-from tasks.progress import console, track
-from tasks.pseudo_bundles import compose
-from tasks.sprites import draw_shape, sprite_of
-from tasks.stage import run_stage
-from tasks.workspace import Workspace
+from tasks.base.command import run_stage
+from tasks.base.curves import write_curves
+from tasks.base.params import Detect, Params
+from tasks.base.progress import console, track
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
+from tasks.detection.pictures import Picture, write_pictures
+from tasks.metrics.detection import RECALLS, Scene, precision_at_recalls, summarise
+from tasks.synthesis.cutouts import Cutout, Method, cut_out, shrink
+from tasks.synthesis.material import Material
+from tasks.synthesis.pseudo_bundles import compose
+from tasks.synthesis.sprites import draw_shape, sprite_of
+from unbundle.base.atomic import atomic_file, atomic_folder, write_json
+from unbundle.base.errors import UserError
+from unbundle.encoding.bundle import DETECTOR
+from unbundle.vision.boxes import Boxes
+from unbundle.vision.imaging import Photo, letterbox, open_photo
+from unbundle.vision.proposals import select_proposals
 
 CERTAIN: tuple[Method, ...] = ("flood", "seeded")
 """Methods whose masks are trusted within the original photo. A rectangle's GrabCut is often a part
@@ -79,7 +79,7 @@ def detect(workspace: Workspace, params: Params) -> None:
         UserError: the manifest is missing, or it has no train photo of a single product.
     """
     from models.onnx_export import export_detector
-    from tasks.detector_training import train_detector
+    from tasks.detection.training import train_detector
 
     manifest = read_manifest(workspace.manifest)
     settings = params.detect

@@ -18,23 +18,23 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from serving.atomic import write_json
-from serving.bundle import SETTINGS
-from serving.errors import UserError
-from serving.search import ProductSearch
-from tasks.curves import Curves
+from tasks.base.command import run_stage
+from tasks.base.curves import Curves
+from tasks.base.params import Params, load_params
+from tasks.base.progress import console
+from tasks.base.workspace import Workspace
+from tasks.evaluation.diagnosis import inspect
+from tasks.evaluation.published import Protocol, Split, score_file
+from tasks.evaluation.queries import Queries, read_queries, retrieve
+from tasks.evaluation.report import COVERAGE, RELIABILITY, write_report
+from tasks.evaluation.scores import Rankings, Scores, figures, score
 from tasks.ingest import Receipt, milvus_uri
-from tasks.inspection import inspect
-from tasks.metrics import Corrected, coverage_by_depth
-from tasks.params import Params, load_params
-from tasks.progress import console
-from tasks.published import Protocol, Split, score_file
-from tasks.rankings import write_rankings
-from tasks.retrieval import Queries, read_queries, retrieve
-from tasks.retrieval_report import COVERAGE, RELIABILITY, write_report
-from tasks.scores import Rankings, Scores, figures, score
-from tasks.stage import run_stage
-from tasks.workspace import Workspace
+from tasks.metrics.ranking import Corrected, coverage_by_depth
+from tasks.metrics.rankings_file import write_rankings
+from unbundle.base.atomic import write_json
+from unbundle.base.errors import UserError
+from unbundle.encoding.bundle import SETTINGS
+from unbundle.query.search import ProductSearch
 
 
 def evaluate(workspace: Workspace, params: Params) -> None:

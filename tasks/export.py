@@ -24,8 +24,21 @@ from models.backbone import load_backbone
 from models.capture import CaptureModel
 from models.detector import Detector
 from models.onnx_export import HEADS, CaptureHeads, export_capture
-from serving.atomic import atomic_folder, write_json
-from serving.bundle import (
+from tasks.base.command import run_stage
+from tasks.base.params import Params
+from tasks.base.progress import console
+from tasks.base.workspace import Workspace
+from tasks.calibration.encoded_queries import Arrays, StoredPhotos, capture_inputs
+from tasks.calibration.fit import Fitted, fit, fitted_queries
+from tasks.calibration.int8 import asked_rows, calibration, cost, see
+from tasks.calibration.keypoint_matches import described
+from tasks.calibration.parity import Parity, compare
+from tasks.calibration.term_weights import DEPTH
+from tasks.data.manifest import read_manifest, spread
+from tasks.tokens.store import FeatureStore
+from unbundle.base.atomic import atomic_folder, write_json
+from unbundle.base.errors import UserError
+from unbundle.encoding.bundle import (
     BACKBONE,
     CAPTURE,
     DETECTOR,
@@ -37,23 +50,10 @@ from serving.bundle import (
     DetectorSettings,
     PrecisionSettings,
 )
-from serving.embedding import PARTS
-from serving.errors import UserError
-from serving.imaging import Photo, crops, letterbox, normalise, open_photo
-from serving.keypoints import Keypoints, KeypointSettings
-from serving.sight import session
-from tasks.feature_store import FeatureStore
-from tasks.fitting import Fitted, fit, fitted_queries
-from tasks.int8 import asked_rows, calibration, cost, see
-from tasks.local_evidence import described
-from tasks.manifest import read_manifest, spread
-from tasks.params import Params
-from tasks.parity import Parity, compare
-from tasks.progress import console
-from tasks.stage import run_stage
-from tasks.stored import Arrays, StoredPhotos, capture_inputs
-from tasks.weights import DEPTH
-from tasks.workspace import Workspace
+from unbundle.encoding.image_encoder import session
+from unbundle.ranking.embedding import PARTS
+from unbundle.vision.imaging import Photo, crops, letterbox, normalise, open_photo
+from unbundle.vision.keypoints import Keypoints, KeypointSettings
 
 Outputs = Sequence[NDArray[Any]]
 

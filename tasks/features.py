@@ -4,7 +4,7 @@
 
 Shards are written under `data/checkpoints/`, keyed by the inputs' digest, so an interrupted run
 goes on with the missing ones, and moved to `data/features/` when all are there. Who writes a shard
-does not matter: flows spread them over workers (`flows.shards`).
+does not matter: flows spread them over workers (`flows.running.shards`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,22 +22,15 @@ from numpy.typing import NDArray
 from models.backbone import Backbone, load_backbone
 from models.colour import COLOURS
 from models.onnx_export import export_image_network
-from serving.atomic import atomic_file
-from serving.imaging import crops, geometry, normalise, open_photo
-from tasks.digests import digest
-from tasks.feature_store import (
-    FeatureStore,
-    begin,
-    finish,
-    missing,
-    shard_path,
-    work_folder,
-)
-from tasks.manifest import read_manifest
-from tasks.params import Features, Params
-from tasks.progress import console, track
-from tasks.stage import run_stage
-from tasks.workspace import Workspace
+from tasks.base.command import run_stage
+from tasks.base.digests import digest
+from tasks.base.params import Features, Params
+from tasks.base.progress import console, track
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
+from tasks.tokens.store import FeatureStore, begin, finish, missing, shard_path, work_folder
+from unbundle.base.atomic import atomic_file
+from unbundle.vision.imaging import crops, geometry, normalise, open_photo
 
 BACKBONE = "backbone.onnx"
 """The network in `data/features/`, which the bundle takes over."""
@@ -54,7 +47,7 @@ class _Inputs:
 
 
 def features(workspace: Workspace, params: Params) -> None:
-    """Write `data/features/` (see `tasks.feature_store`) for every row of the proposals."""
+    """Write `data/features/` (see `tasks.tokens.store`) for every row of the proposals."""
     work = shard_folder(workspace, params)
     for number in track(missing_shards(workspace, params), "visual tokens, shards"):
         write_shard(workspace, params, work, number)
@@ -84,7 +77,7 @@ def missing_shards(workspace: Workspace, params: Params) -> list[int]:
 def write_shard(
     workspace: Workspace, params: Params, work: Path, number: int, threads: int = 0
 ) -> None:
-    """Write one of the `missing_shards`, as `tasks.feature_store.WriteShard` says."""
+    """Write one of the `missing_shards`, as `tasks.tokens.store.WriteShard` says."""
     inputs = _inputs(workspace, params.features, work, threads)
     start = number * params.features.shard_rows
     part = inputs.proposals.iloc[start : start + params.features.shard_rows]

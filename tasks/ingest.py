@@ -15,19 +15,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from serving.atomic import write_json
-from serving.bundle import Bundle
-from serving.columns import Column, infer_columns
-from serving.database import Database, Hnsw, address, shown
-from serving.errors import UserError
-from serving.gallery import Gallery, Item, content_digest
-from serving.imaging import open_photo
-from serving.journal import sha256
-from tasks.digests import digest
-from tasks.params import Ingest, Params
-from tasks.progress import console, track
-from tasks.stage import run_stage
-from tasks.workspace import Workspace
+from tasks.base.command import run_stage
+from tasks.base.digests import digest
+from tasks.base.params import Ingest, Params
+from tasks.base.progress import console, track
+from tasks.base.workspace import Workspace
+from unbundle.base.atomic import write_json
+from unbundle.base.errors import UserError
+from unbundle.encoding.bundle import Bundle
+from unbundle.index.columns import Column, infer_columns
+from unbundle.index.database import Database, Hnsw, address, shown
+from unbundle.index.gallery import Gallery, Item, content_digest
+from unbundle.index.journal import sha256
+from unbundle.vision.imaging import open_photo
 
 SCHEMA = 3
 """Counted up when collections of another make are needed."""
@@ -155,7 +155,7 @@ def _fill(
     workspace: Workspace,
     params: Ingest,
 ) -> None:
-    from serving.encoder import Encoder
+    from unbundle.encoding.encoder import Encoder
 
     started = time.monotonic()
     present = gallery.ids()

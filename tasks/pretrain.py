@@ -26,19 +26,19 @@ from models.tokenizer import (
     load_vocabulary,
     train_tokenizer,
 )
-from serving.atomic import atomic_folder, write_json
-from serving.errors import UserError
-from tasks.digests import digest
-from tasks.feature_store import FeatureStore
+from tasks.base.command import run_stage
+from tasks.base.digests import digest
+from tasks.base.params import Params, Pretrain
+from tasks.base.progress import console
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
 from tasks.features import BACKBONE
-from tasks.manifest import read_manifest
-from tasks.pairs import Pairs
-from tasks.params import Params, Pretrain
-from tasks.pretraining_report import write_report
-from tasks.progress import console
-from tasks.stage import run_stage
-from tasks.training import Run, train
-from tasks.workspace import Workspace
+from tasks.pretraining.batches import Pairs
+from tasks.pretraining.report import write_report
+from tasks.pretraining.training import Run, train
+from tasks.tokens.store import FeatureStore
+from unbundle.base.atomic import atomic_folder, write_json
+from unbundle.base.errors import UserError
 
 
 def pretrain(workspace: Workspace, params: Params) -> None:

@@ -4,9 +4,9 @@
 
 Not a DVC stage, since it has side effects. The champion is asked today's queries in the same run,
 never read from an old file. A promotion changes the model and loses no product: what refreshes and
-clients changed live (`serving.journal`) is made in the candidate before the alias moves, and once
-more after, for what came meanwhile. What a killed run leaves undone, the next one completes: the
-decision and the bundle are written before the alias moves, and clean-up comes last.
+clients changed live (`unbundle.index.journal`) is made in the candidate before the alias moves, and
+once more after, for what came meanwhile. What a killed run leaves undone, the next one completes:
+the decision and the bundle are written before the alias moves, and clean-up comes last.
 """
 
 import json
@@ -19,26 +19,26 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import typer
 
-from serving.atomic import atomic_folder, write_json
-from serving.bundle import SETTINGS, BundleFormatError
-from serving.database import CHAMPION, Database
-from serving.errors import UserError
-from serving.gallery import Gallery
-from serving.journal import Journal
-from serving.search import ProductSearch
-from tasks.approval import NOBODY, Approval, Pending
-from tasks.gate import Candidate, Decision, Evidence, decide
+from tasks.base.command import run_stage
+from tasks.base.params import Evaluate, Params, load_params
+from tasks.base.progress import console
+from tasks.base.workspace import Workspace
+from tasks.evaluation.queries import Queries, median_latencies, read_queries, retrieve
+from tasks.evaluation.report import QUERY_TABLE, SLICE
+from tasks.index.catch_up import catch_up_with_journal
 from tasks.ingest import Receipt, milvus_uri
-from tasks.live import catch_up_with_journal
-from tasks.metrics import corrected
-from tasks.params import Evaluate, Params, load_params
-from tasks.progress import console
+from tasks.metrics.ranking import corrected
+from tasks.promotion.approval import NOBODY, Approval, Pending
+from tasks.promotion.gate import Candidate, Decision, Evidence, decide
 from tasks.replay import recent_records, replay
-from tasks.retrieval import Queries, median_latencies, read_queries, retrieve
-from tasks.retrieval_report import QUERY_TABLE, SLICE
-from tasks.stage import run_stage
 from tasks.watch import keep_profile
-from tasks.workspace import Workspace
+from unbundle.base.atomic import atomic_folder, write_json
+from unbundle.base.errors import UserError
+from unbundle.encoding.bundle import SETTINGS, BundleFormatError
+from unbundle.index.database import CHAMPION, Database
+from unbundle.index.gallery import Gallery
+from unbundle.index.journal import Journal
+from unbundle.query.search import ProductSearch
 
 
 def promote(workspace: Workspace, params: Params, approval: Approval | None = None) -> Decision:

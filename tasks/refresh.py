@@ -4,10 +4,11 @@
 
 Not a DVC stage: it changes what clients are answered from. Gallery rows of the source are compared
 with what the index's rows were made from. What differs is validated as `tasks.validate` does,
-proposed and encoded with the champion's bundle, recorded (`serving.journal`) and written, shard by
-shard; what the source has no more is deleted. A row that fails stays as it was and is named in the
-receipt `data/refresh/<time>.json`. A run that was killed is repeated: what it wrote is no
-difference any more. What a client changed by the service holds until the source changes that row.
+proposed and encoded with the champion's bundle, recorded (`unbundle.index.journal`) and written,
+shard by shard; what the source has no more is deleted. A row that fails stays as it was and is
+named in the receipt `data/refresh/<time>.json`. A run that was killed is repeated: what it wrote is
+no difference any more. What a client changed by the service holds until the source changes that
+row.
 """
 
 import json
@@ -18,24 +19,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from serving.atomic import atomic_file
-from serving.catchup import Product, delete, put
-from serving.database import CHAMPION, Database
-from serving.encoder import Encoder
-from serving.errors import UserError
-from serving.imaging import open_photo
-from serving.journal import Journal
-from tasks.facts import row_facts
+from tasks.base.command import run_stage
+from tasks.base.params import Params
+from tasks.base.progress import console, track
+from tasks.base.workspace import Workspace
+from tasks.data.photos import inspect, locate
+from tasks.data.table import frame_of
+from tasks.index.catch_up import catch_up_with_journal, open_encoder
+from tasks.index.refresh_plan import Outcome, Plan, Task, item_of, pages
 from tasks.ingest import milvus_uri
-from tasks.live import catch_up_with_journal, open_encoder
-from tasks.params import Params
-from tasks.photos import inspect, locate
-from tasks.progress import console, track
-from tasks.refresh_plan import Outcome, Plan, Task, item_of, pages
-from tasks.rows import frame_of
-from tasks.stage import run_stage
 from tasks.validate import faults
-from tasks.workspace import Workspace
+from tasks.validation.derived import row_facts
+from unbundle.base.atomic import atomic_file
+from unbundle.base.errors import UserError
+from unbundle.encoding.encoder import Encoder
+from unbundle.index.database import CHAMPION, Database
+from unbundle.index.journal import Journal
+from unbundle.index.live_changes import Product, delete, put
+from unbundle.vision.imaging import open_photo
 
 OUTCOMES: tuple[Outcome, ...] = ("added", "changed", "removed", "quarantined", "withheld")
 

@@ -18,19 +18,19 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from serving.boxes import intersection_over_union
-from serving.errors import UserError
-from serving.gallery import Found
-from serving.recorder import Record, Seen, read_records
-from serving.search import Answer, ProductSearch
-from serving.second_look import anew
-from serving.verification import NONE, Evidence
+from tasks.base.command import run_stage
+from tasks.base.params import Params
+from tasks.base.params import Replay as Settings
+from tasks.base.progress import console, track
+from tasks.base.workspace import Workspace
 from tasks.ingest import Receipt, milvus_uri
-from tasks.params import Params
-from tasks.params import Replay as Settings
-from tasks.progress import console, track
-from tasks.stage import run_stage
-from tasks.workspace import Workspace
+from unbundle.base.errors import UserError
+from unbundle.index.gallery import Found
+from unbundle.query.rerank import anew
+from unbundle.query.search import Answer, ProductSearch
+from unbundle.recording.recorder import Record, Seen, read_records
+from unbundle.vision.boxes import intersection_over_union
+from unbundle.vision.geometric_verification import NONE, Evidence
 
 Skipped = Literal["filtered", "no photo or title was kept", "not answered"]
 
@@ -83,7 +83,7 @@ def replay_candidate(workspace: Workspace, params: Params) -> Replayed:
     Raises:
         UserError: nothing was recorded, nothing was ingested, or the bundle is of another index.
     """
-    from tasks.replay_report import write_report
+    from tasks.monitoring.replay_page import write_report
 
     receipt = Receipt.read(workspace.receipt)
     records = recent_records(workspace, params.replay)

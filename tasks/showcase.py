@@ -9,13 +9,13 @@ import shutil
 import numpy as np
 import pandas as pd
 
-from serving.cli import main
-from serving.errors import UserError
-from tasks.manifest import read_manifest
-from tasks.params import Params
-from tasks.progress import console
-from tasks.stage import run_stage
-from tasks.workspace import Workspace
+from tasks.base.command import run_stage
+from tasks.base.params import Params
+from tasks.base.progress import console
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
+from unbundle.base.errors import UserError
+from unbundle.cli import main
 
 SAMPLES = 6
 

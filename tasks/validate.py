@@ -1,8 +1,8 @@
 """Stage `validate`: which rows of the catalogue are fit for use, and why the others are not.
 
-Great Expectations checks every row (`tasks.checks`). Rows that fail go to quarantine with the
-reason, the rest becomes the manifest; more than `validate.max_bad_fraction` of bad rows fails the
-stage, and the report then says why. Two choices:
+Great Expectations checks every row (`tasks.validation.checks`). Rows that fail go to quarantine
+with the reason, the rest becomes the manifest; more than `validate.max_bad_fraction` of bad rows
+fails the stage, and the report then says why. Two choices:
 
 - Where a training photo nearly is a query's, the training row goes: no model has seen its exam.
 - Of rows that share an id all go: nothing tells which is meant.
@@ -19,19 +19,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serving.atomic import atomic_file, atomic_folder
-from serving.errors import UserError
-from tasks.checks import relation_checks, row_checks
-from tasks.expectations import Finding, Validator
-from tasks.facts import relation_facts, row_facts
-from tasks.manifest import write_manifest
-from tasks.params import Params, Validate
-from tasks.photos import inspect
-from tasks.progress import console, track
-from tasks.rows import COLUMNS, MEASURED, TABLE, read_rows
-from tasks.stage import run_stage
-from tasks.validation_report import PAGE, write_report
-from tasks.workspace import Workspace
+from tasks.base.command import run_stage
+from tasks.base.params import Params, Validate
+from tasks.base.progress import console, track
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import write_manifest
+from tasks.data.photos import inspect
+from tasks.data.table import COLUMNS, MEASURED, TABLE, read_rows
+from tasks.validation.checks import relation_checks, row_checks
+from tasks.validation.derived import relation_facts, row_facts
+from tasks.validation.gx_validator import Finding, Validator
+from tasks.validation.report import PAGE, write_report
+from unbundle.base.atomic import atomic_file, atomic_folder
+from unbundle.base.errors import UserError
 
 NAMED_ROWS = 3
 """Bad rows that an error names."""
@@ -44,7 +44,7 @@ class Verdict:
     Attributes:
         findings: of every check, in order.
         reasons: why a row is in quarantine, by its line in the table, in order of lines.
-        clean: facts (`tasks.facts`) of the other rows.
+        clean: facts (`tasks.validation.derived`) of the other rows.
     """
 
     findings: list[Finding]
@@ -82,7 +82,7 @@ def validate(workspace: Workspace, params: Params) -> None:
 
 
 def judge(facts: pd.DataFrame, settings: Validate, docs: Path) -> Verdict:
-    """Run all checks on `facts` (`tasks.facts.row_facts`); the Data Docs go to `docs`."""
+    """Run all checks on `facts` (`derived.row_facts`); the Data Docs go to `docs`."""
     validator = Validator(docs)
     by_row = validator.run("rows", facts, row_checks(settings))
     passed = facts.drop(index=list(_quarantined(by_row)))
@@ -97,7 +97,7 @@ def faults(facts: pd.DataFrame, settings: Validate) -> dict[int, str]:
     """Why rows are bad by themselves, by their line; those of other rows are not asked for.
 
     Args:
-        facts: `tasks.facts.row_facts`.
+        facts: `tasks.validation.derived.row_facts`.
         settings: what a row must satisfy.
     """
     return _quarantined(Validator(docs=None).run("rows", facts, row_checks(settings)))

@@ -3,9 +3,9 @@
     python -m tasks.views
 
 A gallery photo shows one product large and alone; in a query it is small, turned, half hidden and
-on any ground. So each product of a training photo is pasted among others and cut out again by a
-box that is as wrong as a detector's. CAPTURE's second pass sees these (`tasks.pairs`): that both
-show one product costs no label. Shards are kept and spread as those of stage `features`.
+on any ground. So each product of a training photo is pasted among others and cut out again by a box
+that is as wrong as a detector's. CAPTURE's second pass sees these (`tasks.pretraining.batches`):
+that both show one product costs no label. Shards are kept and spread as those of stage `features`.
 """
 
 from collections import deque
@@ -21,21 +21,21 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
 from models.backbone import Backbone, load_backbone
-from serving.atomic import atomic_file
-from serving.boxes import Boxes
-from serving.imaging import Photo, open_photo
-from tasks.cutouts import cut_out, shrink
+from tasks.base.command import run_stage
+from tasks.base.digests import digest
+from tasks.base.params import Cutouts, Features, Params
+from tasks.base.progress import console, track
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
 from tasks.detect import CERTAIN
-from tasks.digests import digest
-from tasks.feature_store import FeatureStore, begin, finish, missing, shard_path, work_folder
 from tasks.features import BACKBONE, backbone_session, visual_tokens
-from tasks.manifest import read_manifest
-from tasks.params import Cutouts, Features, Params
-from tasks.progress import console, track
-from tasks.scenes import Scenery, seen
-from tasks.sprites import Sprite, sprite_of
-from tasks.stage import run_stage
-from tasks.workspace import Workspace
+from tasks.synthesis.cutouts import cut_out, shrink
+from tasks.synthesis.product_views import Scenery, seen
+from tasks.synthesis.sprites import Sprite, sprite_of
+from tasks.tokens.store import FeatureStore, begin, finish, missing, shard_path, work_folder
+from unbundle.base.atomic import atomic_file
+from unbundle.vision.boxes import Boxes
+from unbundle.vision.imaging import Photo, open_photo
 
 T = TypeVar("T")
 Drawn = tuple[NDArray[np.uint8], NDArray[np.float32]]
@@ -70,7 +70,7 @@ def missing_shards(workspace: Workspace, params: Params) -> list[int]:
 def write_shard(
     workspace: Workspace, params: Params, work: Path, number: int, threads: int = 0
 ) -> None:
-    """Write one of the `missing_shards`, as `tasks.feature_store.WriteShard` says."""
+    """Write one of the `missing_shards`, as `tasks.tokens.store.WriteShard` says."""
     drawn = _draw(workspace, params, work, number, threads)
     _write(workspace, params, work, number, drawn, threads)
 

@@ -15,18 +15,18 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from serving.atomic import atomic_file, atomic_folder, write_json
-from serving.errors import UserError
-from serving.recorder import Facts, Record, facts, observe, read_records
-from serving.search import ProductSearch
-from tasks.drift import Figure, Profile, compare, profile
+from tasks.base.command import run_stage
+from tasks.base.params import Params, Watch
+from tasks.base.progress import console, track
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
+from tasks.evaluation.queries import Queries
 from tasks.ingest import milvus_uri
-from tasks.manifest import read_manifest
-from tasks.params import Params, Watch
-from tasks.progress import console, track
-from tasks.retrieval import Queries
-from tasks.stage import run_stage
-from tasks.workspace import Workspace
+from tasks.monitoring.drift import Figure, Profile, compare, profile
+from unbundle.base.atomic import atomic_file, atomic_folder, write_json
+from unbundle.base.errors import UserError
+from unbundle.query.search import ProductSearch
+from unbundle.recording.recorder import Facts, Record, facts, observe, read_records
 
 PROPERTY = "profile"
 """Of the collection that was judged on it."""

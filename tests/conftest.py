@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from bundles import write_bundle
 from hypothesis import HealthCheck, settings
 
-from tasks.params import Params, load_params
+from tasks.base.params import Params, load_params
+from tests.support.bundles import write_bundle
 
 ROOT = Path(__file__).parents[1]
 

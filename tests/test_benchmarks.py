@@ -5,14 +5,14 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from served import serve
-from styles import SCENES, Size, write_catalogue
 
 from benchmarks import detection, embeddings, latency, load, refresh, scale
 from benchmarks.tables import write_section
 from models.detector import Detector, DetectorConfig
-from serving.bundle import Bundle
-from serving.database import Database, Hnsw
+from tests.support.served import serve
+from tests.support.styles import SCENES, Size, write_catalogue
+from unbundle.encoding.bundle import Bundle
+from unbundle.index.database import Database, Hnsw
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from tasks.base.params import Demo
 from tasks.demo.products import Product
 from tasks.demo.shapes import VIEWS
-from tasks.params import Demo
 
 Split = Literal["train", "gallery", "dev", "test"]
 

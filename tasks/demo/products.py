@@ -13,9 +13,9 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from serving.errors import UserError
+from tasks.base.params import Demo
 from tasks.demo.shapes import Form
-from tasks.params import Demo
+from unbundle.base.errors import UserError
 
 TABLES = Path(__file__).with_name("brands.yaml")
 

@@ -14,7 +14,8 @@ from typing import Protocol, TypeVar
 import cv2
 import numpy as np
 
-from serving.atomic import atomic_file
+from tasks.base.params import Demo
+from tasks.base.progress import track
 from tasks.demo.camera import jpeg
 from tasks.demo.grounds import GROUNDS
 from tasks.demo.plan import Shot, plan_shots
@@ -22,8 +23,7 @@ from tasks.demo.products import Product, list_products
 from tasks.demo.scenes import GROUND_COPIES, Box, Habits, Stock, compose
 from tasks.demo.sprites import draw_family
 from tasks.demo.titles import bundle_title, single_title
-from tasks.params import Demo
-from tasks.progress import track
+from unbundle.base.atomic import atomic_file
 
 COLUMNS = (
     "id", "image", "caption", "labels", "split", "kind", "boxes",

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from clones import clone, git
 
 import flows  # noqa: F401  (turns Prefect's usage tracking off before Prefect is imported)
+from tests.support.clones import clone, git
 
 REPOSITORY = Path(__file__).parents[2]
 Project = Callable[[dict[str, str]], Path]

@@ -9,14 +9,14 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from bundles import scene
-from clones import change_params
-from nights import Night, give_bundle, night, write_project
-from shop import Shop, labels
 
-from serving import ProductSearch
-from serving.database import CHAMPION, Database
-from tasks.workspace import Workspace
+from tasks.base.workspace import Workspace
+from tests.support.bundles import scene
+from tests.support.clones import change_params
+from tests.support.nights import Night, give_bundle, night, write_project
+from tests.support.shop import Shop, labels
+from unbundle import ProductSearch
+from unbundle.index.database import CHAMPION, Database
 
 pytestmark = pytest.mark.nights
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from clones import git
-from pages import commands, run
-from served import serving
 
-from tasks.manifest import read_manifest
-from tasks.workspace import Workspace
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
+from tests.support.clones import git
+from tests.support.pages import commands, run
+from tests.support.served import serving
 
 pytestmark = [pytest.mark.road, pytest.mark.usefixtures("prefect_server")]
 

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import scene, write_photo
-from served import serve
 
-from serving.recorder import Recorder, Recording
-from serving.search import ProductSearch
+from tests.support.bundles import scene, write_photo
+from tests.support.served import serve
+from unbundle.query.search import ProductSearch
+from unbundle.recording.recorder import Recorder, Recording
 
 
 @pytest.mark.usefixtures("prefect_server")

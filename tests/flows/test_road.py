@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clones import change_params
 
-from serving.database import CHAMPION, Database
-from tasks.manifest import read_manifest
-from tasks.workspace import Workspace
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
+from tests.support.clones import change_params
+from unbundle.index.database import CHAMPION, Database
 
 pytestmark = [pytest.mark.road, pytest.mark.usefixtures("prefect_server")]
 

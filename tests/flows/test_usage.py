@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clones import git
 
-from tasks.manifest import read_manifest
-from tasks.workspace import Workspace
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
+from tests.support.clones import git
 
 pytestmark = pytest.mark.road
 

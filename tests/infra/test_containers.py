@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import yaml
-from images import instructions
+
+from tests.support.images import instructions
 
 COMPOSE = Path(__file__).parents[2] / "infra/compose.yaml"
 SECRET = ("TOKEN", "PASSWORD", "AUTH_STRING", "SECRET", "KEY")

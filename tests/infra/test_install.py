@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from images import instructions
-from served import serve
 
-from tasks.workspace import Workspace
+from tasks.base.workspace import Workspace
+from tests.support.images import instructions
+from tests.support.served import serve
 
 REPOSITORY = Path(__file__).parents[2]
 TARGET = "/opt/unbundle"
@@ -80,7 +80,7 @@ def test_the_image_has_no_package_that_only_training_needs(image: Path, tmp_path
 def test_serving_imports_in_two_seconds_of_processor_time(image: Path, tmp_path: Path) -> None:
     # The interpreter's own start counts, too.
     program = (
-        "import os; import serving; serving.ProductSearch; "
+        "import os; import unbundle; unbundle.ProductSearch; "
         "print(os.times().user + os.times().system)"
     )
     # The first import compiles; the second is what a start costs.

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from images import instructions
+
+from tests.support.images import instructions
 
 FOLDER = Path(__file__).parents[2] / "infra/kubernetes"
 DOCUMENTS = [

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.backbone import IMAGENET_MEAN, IMAGENET_STD
 from models.colour import COLOURS, HUES, LIGHTNESSES, ColourHistogram
-from serving.imaging import crops, normalise
+from unbundle.vision.imaging import crops, normalise
 
 NETWORK = ColourHistogram(IMAGENET_MEAN, IMAGENET_STD, grid=3)
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from detected import add_queries, write_detected
 
+from tasks.base.params import load_params
+from tasks.base.workspace import Workspace
 from tasks.features import features
-from tasks.params import load_params
 from tasks.views import views
-from tasks.workspace import Workspace
+from tests.support.detected import add_queries, write_detected
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serving.errors import UserError
 from tasks.ablation import ablation, other_boxes
 from tasks.ablation_table import ablation_table, compare
-from tasks.params import Params, Readout, Variant, load_params, override
+from tasks.base.params import Params, Readout, Variant, load_params, override
+from tasks.base.workspace import Workspace
+from tasks.evaluation.unseen import is_unseen, naming_unseen
 from tasks.pretrain import checkpoint_name, pretrain
-from tasks.unseen import is_unseen, naming_unseen
-from tasks.workspace import Workspace
+from unbundle.base.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from catalogues import small_catalogue, write_photo, write_table
 
-from serving.errors import UserError
+from tasks.base.params import Params
+from tasks.base.workspace import Workspace
 from tasks.catalogue import catalogue
-from tasks.params import Params
-from tasks.product1m import annotation_file
-from tasks.rows import read_rows
-from tasks.workspace import Workspace
+from tasks.data.product1m import annotation_file
+from tasks.data.table import read_rows
+from tests.support.catalogues import small_catalogue, write_photo, write_table
+from unbundle.base.errors import UserError
 
 
 @pytest.fixture

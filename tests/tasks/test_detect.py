@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 
 from models.detector import Detector
-from serving.errors import UserError
-from serving.imaging import letterbox, open_photo
-from serving.proposals import select_proposals
+from tasks.base.params import Params, load_params
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import write_manifest
 from tasks.detect import detect, gather_material
-from tasks.detection_metrics import Scene, average_precision, recall, summarise
-from tasks.detector_training import train_detector
-from tasks.manifest import write_manifest
-from tasks.params import Params, load_params
-from tasks.workspace import Workspace
+from tasks.detection.training import train_detector
+from tasks.metrics.detection import Scene, average_precision, recall, summarise
+from unbundle.base.errors import UserError
+from unbundle.vision.imaging import letterbox, open_photo
+from unbundle.vision.proposals import select_proposals
 
 STEPS = 6
 

@@ -8,18 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from worlds import write_world
 
-from serving.errors import UserError
+from tasks.base.params import Params
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest, write_manifest
+from tasks.data.splits import is_fitted
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
-from tasks.manifest import read_manifest, write_manifest
-from tasks.metrics import corrected
-from tasks.official import official
-from tasks.params import Params
-from tasks.rankings import read_rankings
-from tasks.splits import is_fitted
-from tasks.workspace import Workspace
+from tasks.metrics.official import official
+from tasks.metrics.ranking import corrected
+from tasks.metrics.rankings_file import read_rankings
+from tests.support.worlds import write_world
+from unbundle.base.errors import UserError
 
 
 @pytest.fixture(scope="module")

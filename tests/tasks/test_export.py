@@ -16,12 +16,12 @@ from models.detector import Detector, DetectorConfig
 from models.onnx_export import export_detector
 from models.quantization import quantise
 from models.tokenizer import train_tokenizer
-from serving.bundle import DETECTOR, Bundle
-from serving.encoder import Encoder
-from serving.imaging import open_photo
+from tasks.base.params import Params, Precisions
+from tasks.base.workspace import Workspace
 from tasks.export import export
-from tasks.params import Params, Precisions
-from tasks.workspace import Workspace
+from unbundle.encoding.bundle import DETECTOR, Bundle
+from unbundle.encoding.encoder import Encoder
+from unbundle.vision.imaging import open_photo
 
 PRECISION = {"detector": "fp32", "backbone": "int8"}
 

@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import yaml
-from bundles import scene, write_bundle, write_gallery, write_photo
-from worlds import tiny_params
 
-from serving.database import Database
-from serving.errors import UserError
-from serving.gallery import Gallery
+from tasks.base.params import Params
+from tasks.base.workspace import Workspace
 from tasks.ingest import Receipt, ingest, milvus_uri, read_gallery
-from tasks.params import Params
-from tasks.workspace import Workspace
+from tests.support.bundles import scene, write_bundle, write_gallery, write_photo
+from tests.support.worlds import tiny_params
+from unbundle.base.errors import UserError
+from unbundle.index.database import Database
+from unbundle.index.gallery import Gallery
 
 
 @pytest.fixture
@@ -101,10 +101,10 @@ def test_what_changes_an_answer_makes_a_new_collection(
 KILLED = """
 import os, pathlib, signal, sys
 sys.path.insert(0, sys.argv[3])
-from serving.gallery import Gallery
+from unbundle.index.gallery import Gallery
 from tasks.ingest import ingest
-from tasks.params import load_params
-from tasks.workspace import Workspace
+from tasks.base.params import load_params
+from tasks.base.workspace import Workspace
 
 write = Gallery.insert
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from interrupts import kill_when, run_stage
 from safetensors.numpy import load_file
 
-from tasks.digests import digest, folder_files
+from tasks.base.digests import digest, folder_files
+from tests.support.interrupts import kill_when, run_stage
 
 
 @pytest.fixture

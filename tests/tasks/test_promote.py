@@ -7,24 +7,24 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from bundles import png, scene, write_bundle
-from worlds import PROJECT, write_world
 
-from serving.bundle import SETTINGS
-from serving.catchup import Product, delete, put
-from serving.cli import main
-from serving.database import CHAMPION, PREVIOUS, Database
-from serving.errors import UserError
-from serving.gallery import Item
-from serving.imaging import open_photo
-from serving.journal import Journal
-from serving.recorder import Recorder, Recording
-from serving.search import ProductSearch
+from tasks.base.params import Params
+from tasks.base.workspace import Workspace
 from tasks.evaluate import evaluate
 from tasks.ingest import Receipt, ingest
-from tasks.params import Params
 from tasks.promote import promote
-from tasks.workspace import Workspace
+from tests.support.bundles import png, scene, write_bundle
+from tests.support.worlds import PROJECT, write_world
+from unbundle.base.errors import UserError
+from unbundle.cli import main
+from unbundle.encoding.bundle import SETTINGS
+from unbundle.index.database import CHAMPION, PREVIOUS, Database
+from unbundle.index.gallery import Item
+from unbundle.index.journal import Journal
+from unbundle.index.live_changes import Product, delete, put
+from unbundle.query.search import ProductSearch
+from unbundle.recording.recorder import Recorder, Recording
+from unbundle.vision.imaging import open_photo
 
 
 @pytest.fixture

@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bundles import scene
-from served import serve
-from shop import Shop, index, labels
-from worlds import PROJECT, tiny_params
 
-from serving import ProductSearch
-from serving.bundle import Bundle
-from serving.database import CHAMPION, Database
-from serving.encoder import Encoder
-from serving.errors import UserError
-from serving.journal import Journal
+from tasks.base.params import Params
+from tasks.base.workspace import Workspace
 from tasks.ingest import Receipt, ingest
-from tasks.params import Params
 from tasks.refresh import Refreshed, refresh
-from tasks.workspace import Workspace
+from tests.support.bundles import scene
+from tests.support.served import serve
+from tests.support.shop import Shop, index, labels
+from tests.support.worlds import PROJECT, tiny_params
+from unbundle import ProductSearch
+from unbundle.base.errors import UserError
+from unbundle.encoding.bundle import Bundle
+from unbundle.encoding.encoder import Encoder
+from unbundle.index.database import CHAMPION, Database
+from unbundle.index.journal import Journal
 
 
 @pytest.fixture(scope="module")
@@ -151,10 +151,10 @@ def test_a_catalogue_that_lost_most_is_not_believed(shop: Shop, params: Params) 
 KILLED = """
 import os, pathlib, signal, sys
 sys.path.insert(0, sys.argv[2])
-from serving.gallery import Gallery
-from tasks.params import load_params
+from unbundle.index.gallery import Gallery
+from tasks.base.params import load_params
 from tasks.refresh import refresh
-from tasks.workspace import Workspace
+from tasks.base.workspace import Workspace
 
 write, calls = Gallery.write, []
 

@@ -5,20 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import scene, write_bundle
-from pages import commands, run
 from PIL import Image
-from served import serve
-from worlds import PROJECT, tiny_params
 
-from serving.cli import main
-from serving.errors import UserError
-from serving.recorder import Recorder, Recording
-from serving.search import ProductSearch
+from tasks.base.params import Params
+from tasks.base.workspace import Workspace
 from tasks.ingest import Receipt, ingest
-from tasks.params import Params
 from tasks.replay import recent_records, replay, replay_candidate
-from tasks.workspace import Workspace
+from tests.support.bundles import scene, write_bundle
+from tests.support.pages import commands, run
+from tests.support.served import serve
+from tests.support.worlds import PROJECT, tiny_params
+from unbundle.base.errors import UserError
+from unbundle.cli import main
+from unbundle.query.search import ProductSearch
+from unbundle.recording.recorder import Recorder, Recording
 
 QUERIES = [([0, 1], "red cream"), ([2], ""), ([3, 4, 5], "blue"), ([1], "serum")]
 

@@ -5,16 +5,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from catalogues import small_catalogue, write_photo, write_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from serving.errors import UserError
-from tasks.manifest import read_manifest
-from tasks.params import Params
+from tasks.base.params import Params
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
 from tasks.validate import validate
-from tasks.workspace import Workspace
+from tests.support.catalogues import small_catalogue, write_photo, write_table
+from unbundle.base.errors import UserError
 
 
 @pytest.fixture

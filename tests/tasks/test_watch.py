@@ -6,20 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import scene
 from PIL import Image
-from worlds import write_world
 
-from serving.errors import UserError
-from serving.recorder import Recorder, Recording
-from serving.search import ProductSearch
+from tasks.base.params import Params
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
-from tasks.manifest import read_manifest
-from tasks.params import Params
 from tasks.promote import promote
 from tasks.watch import watch
-from tasks.workspace import Workspace
+from tests.support.bundles import scene
+from tests.support.worlds import write_world
+from unbundle.base.errors import UserError
+from unbundle.query.search import ProductSearch
+from unbundle.recording.recorder import Recorder, Recording
 
 
 @pytest.fixture(scope="module")

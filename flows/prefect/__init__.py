@@ -1,0 +1,1 @@
+"""Prefect itself: the server and worker, deployments, automations."""

@@ -1,0 +1,1 @@
+"""What a flow run leaves to look at: artifacts and plots."""

@@ -1,0 +1,1 @@
+"""How flows run things: DVC, processes, stages, shards, remotes, the terminal."""

@@ -1,0 +1,1 @@
+"""What every stage is run with: parameters, paths, progress, digests, curves."""

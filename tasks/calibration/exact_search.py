@@ -1,0 +1,50 @@
+"""Rankings of stored photos by exact search, as a bundle's weights give them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tasks.calibration.encoded_queries import Asked
+from tasks.calibration.term_weights import DEPTH
+from unbundle.ranking.embedding import PARTS, Vectors, join_parts, query_vectors
+from unbundle.ranking.fusion import interleave, merge
+
+HITS = 50
+"""Hits of an instance that are merged."""
+
+
+def gallery_cosines(
+    asked: Asked, gallery: Mapping[str, Vectors], weights: Mapping[str, float]
+) -> Vectors:
+    """Of all instances with the gallery, `[N, M]`."""
+    vectors = query_vectors(asked.heads, PARTS, weights)
+    return np.asarray(vectors @ join_parts(gallery, PARTS).T, np.float32)
+
+
+def rank_gallery(
+    queries: Sequence[str],
+    asked: Asked,
+    cosines: Vectors,
+    ids: Sequence[str],
+    merging: Mapping[str, float] | None,
+) -> dict[str, list[str]]:
+    """The first `tasks.calibration.term_weights.DEPTH` gallery ids of each query.
+
+    Args:
+        queries: their ids, in the order of `asked`.
+        asked: their instances.
+        cosines: of `gallery_cosines`, `[N, M]`.
+        ids: of the gallery `[M]`.
+        merging: weights of the evidence; None interleaves the instances' rankings.
+    """
+    rankings = {}
+    for query, places in zip(queries, asked.queries, strict=True):
+        top = np.argsort(-cosines[places], axis=1, kind="stable")[:, :HITS]
+        lists = [[ids[item] for item in row] for row in top]
+        found = np.take_along_axis(cosines[places], top, axis=1)
+        rankings[query] = (
+            interleave(lists, DEPTH)
+            if merging is None
+            else merge(lists, list(found), merging, DEPTH)
+        )
+    return rankings

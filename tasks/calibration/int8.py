@@ -1,0 +1,136 @@
+"""What int8 costs a bundle: the catalogue seen once more, by the networks that will serve."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tasks.base.progress import track
+from tasks.calibration.encoded_queries import Arrays, StoredPhotos
+from tasks.calibration.exact_search import gallery_cosines, rank_gallery
+from tasks.calibration.fit import Fitted
+from tasks.calibration.keypoint_matches import COLUMNS
+from tasks.calibration.term_weights import DEPTH
+from tasks.data.manifest import spread
+from tasks.metrics.ranking import Corrected, corrected, difference
+from tasks.tokens.store import FeatureStore
+from unbundle.encoding.bundle import BackboneSettings, DetectorSettings
+from unbundle.encoding.image_encoder import Sight
+from unbundle.vision.imaging import Photo, crops, letterbox, normalise, open_photo
+
+_BATCH = 16
+"""Photos that are decoded and looked at together."""
+
+
+def asked_rows(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The gallery and the labelled dev queries: what a bundle's fits and its cost are made of."""
+    labelled = (manifest["split"] == "dev") & manifest["labels"].map(len).gt(0)
+    return manifest[labelled | (manifest["split"] == "gallery")]
+
+
+def see(
+    rows: pd.DataFrame,
+    catalogue: Path,
+    networks: Path,
+    detector: DetectorSettings,
+    backbone: BackboneSettings,
+) -> FeatureStore:
+    """Proposals and tokens of some photos, as the networks of a bundle's folder see them.
+
+    Args:
+        rows: of the manifest.
+        catalogue: folder that images are relative to.
+        networks: the folder.
+        detector, backbone: their settings.
+    """
+    sight = Sight(networks, detector, backbone)
+    tables, tokens, places = [], [], []
+    names, images = rows["id"].tolist(), rows["image"].tolist()
+    for start in track(range(0, len(rows), _BATCH), "photos to the int8 networks, batches"):
+        photos = [open_photo(catalogue / image) for image in images[start : start + _BATCH]]
+        found = sight.propose(photos)
+        visual = sight.look(photos, [proposals.boxes for proposals in found])
+        tokens.append(visual.tokens.astype(np.float16))
+        places.append(visual.geometry[:, 0])
+        for name, proposals in zip(names[start:], found, strict=False):
+            table = pd.DataFrame(proposals.boxes, columns=list(COLUMNS))
+            tables.append(table.assign(score=proposals.scores, id=name))
+    shard = np.concatenate(tokens)
+    index = pd.concat(tables, ignore_index=True)
+    return FeatureStore(index, np.concatenate(places), (shard,), len(shard), backbone.features)
+
+
+def calibration(
+    manifest: pd.DataFrame,
+    catalogue: Path,
+    store: FeatureStore,
+    count: int,
+    detector: DetectorSettings,
+    backbone: BackboneSettings,
+) -> tuple[list[Arrays], list[Arrays]]:
+    """Inputs of detector and backbone from evenly spread photos of split train, in batches.
+
+    Args:
+        manifest: of the catalogue.
+        catalogue: folder that images are relative to.
+        store: whose boxes are cut out, the two best of each photo.
+        count: photos.
+        detector, backbone: settings of the networks.
+    """
+    train = manifest[manifest["split"] == "train"]
+    chosen = spread(train, count)
+    rows = store.rows_by_id()
+    boxes = store.index[list(COLUMNS)].to_numpy(np.float32)
+    images, cut = [], []
+    for name, image in zip(chosen["id"], chosen["image"], strict=True):
+        photo: Photo = open_photo(catalogue / image)
+        images.append(letterbox(photo, detector.side)[0])
+        cut.append(crops(photo, boxes[rows[name][:2]], backbone.side))
+    seen = normalise(np.concatenate(cut), backbone.mean, backbone.std)
+    return _batches("image", np.stack(images)), _batches("crops", seen)
+
+
+def _batches(name: str, values: NDArray[np.float32]) -> list[Arrays]:
+    return [{name: values[start : start + _BATCH]} for start in range(0, len(values), _BATCH)]
+
+
+def cost(
+    manifest: pd.DataFrame,
+    served: StoredPhotos,
+    exact: StoredPhotos,
+    fitted: Fitted,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any] | None:
+    """What the served networks lose to fp32 on all labelled dev queries.
+
+    Both are read out with the weights that fp32 was fitted with, as the bundle serves them: another
+    fit would move the metrics more than int8 does.
+
+    Returns:
+        Queries, and the paired differences of mAP@10 and coverage@10 with their 95 % intervals;
+        None where the catalogue labels no dev query or has no gallery.
+    """
+    rows = asked_rows(manifest)
+    dev, gallery = rows[rows["split"] == "dev"], rows[rows["split"] == "gallery"]
+    if dev.empty or gallery.empty:
+        return None
+    first, second = (_scored(dev, gallery, one, fitted) for one in (served, exact))
+    summary = difference(first, second).summary(DEPTH, resamples, seed)
+    return {"queries": len(dev), **{f"{name}@{DEPTH}": summary[name] for name in summary}}
+
+
+def _scored(
+    dev: pd.DataFrame, gallery: pd.DataFrame, stored: StoredPhotos, fitted: Fitted
+) -> Corrected:
+    ids: Sequence[str] = gallery["id"].tolist()
+    asked = stored.queries(dev, "both")
+    cosines = gallery_cosines(asked, stored.gallery(gallery), fitted.weights["both"])
+    names: list[str] = dev["id"].tolist()
+    rankings = rank_gallery(names, asked, cosines, ids, fitted.merging)
+    labels: Mapping[str, list[str]] = dict(zip(names, dev["labels"], strict=True))
+    products = dict(zip(ids, (found[0] for found in gallery["labels"]), strict=True))
+    return corrected(rankings, labels, products, [DEPTH])

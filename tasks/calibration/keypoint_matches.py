@@ -1,0 +1,154 @@
+"""Keypoints of stored boxes compared, for the fits: each pair once, whoever asks for it."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tasks.base.progress import track
+from tasks.tokens.store import FeatureStore
+from unbundle.ranking.embedding import Vectors
+from unbundle.vision.geometric_verification import Evidence, bonus, verify
+from unbundle.vision.imaging import open_photo
+from unbundle.vision.keypoints import (
+    Keypoints,
+    KeypointSettings,
+    Projection,
+    fit_projection,
+    keypoints,
+    rootsift,
+)
+
+COLUMNS = ("x0", "y0", "x1", "y1")
+
+Compare = Callable[[int, Sequence[int]], list[Evidence]]
+"""From an instance and some items of the gallery, by their places, to the evidence of each."""
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """`unbundle.query.rerank` over arrays of scores.
+
+    Attributes:
+        compare: instances with items.
+        keypoints: how many each instance has, `[N]`.
+        weight: of an inlier in a score.
+        photos: the nearest ones that are verified.
+    """
+
+    compare: Compare
+    keypoints: Sequence[int]
+    weight: float
+    photos: int
+
+    def __call__(
+        self, instance: int, order: NDArray[np.int64], scores: Vectors
+    ) -> tuple[NDArray[np.int64], Vectors, list[Evidence]]:
+        """What an instance's nearest items are after the second look, best first.
+
+        Args:
+            instance: its place.
+            order: items, best first; more than `photos` do not count.
+            scores: of all items `[M]`.
+
+        Returns:
+            Items, scores and evidence of at most `photos`.
+        """
+        items = order[: self.photos]
+        evidence = self.compare(instance, items.tolist())
+        added = np.asarray([bonus(one.inliers) for one in evidence], np.float32)
+        anew = scores[items] + np.float32(self.weight) * added
+        best = np.argsort(-anew, kind="stable")
+        return items[best], anew[best], [evidence[place] for place in best]
+
+    def of(self, instances: Sequence[int]) -> "SecondLook":
+        """The same for some of the instances, by their places among these."""
+        return replace(
+            self,
+            compare=lambda instance, items: self.compare(instances[instance], items),
+            keypoints=[self.keypoints[instance] for instance in instances],
+        )
+
+    def rescored(self, scores: Vectors) -> Vectors:
+        """Scores `[N, M]` of all instances after the second look."""
+        orders = np.argsort(-scores, axis=1, kind="stable")
+        anew = scores.copy()
+        with ThreadPoolExecutor() as pool:
+            rows = pool.map(self, range(len(scores)), orders, scores)
+            seen = track(rows, "prints compared, instances", total=len(scores))
+            for instance, (items, values, _) in enumerate(seen):
+                anew[instance, items] = values
+        return anew
+
+
+def described(
+    rows: pd.DataFrame,
+    sample: pd.DataFrame,
+    catalogue: Path,
+    store: FeatureStore,
+    settings: KeypointSettings,
+) -> tuple[Projection, dict[int, Keypoints]]:
+    """The projection of descriptors that suits a sample, and the keypoints of some photos by it.
+
+    Args:
+        rows: of the manifest; all proposals of these photos are described.
+        sample: rows of the manifest, each photo by its best proposal.
+        catalogue: folder that images are relative to.
+        store: with the proposals.
+        settings: of the bundle.
+
+    Returns:
+        The projection, and keypoints by row of the store.
+    """
+    places = store.rows_by_id()
+    boxes = store.index[list(COLUMNS)].to_numpy(np.float32)
+    raw = (
+        rootsift(open_photo(catalogue / image), boxes[places[name][0]], settings).descriptors
+        for name, image in zip(sample["id"], sample["image"], strict=True)
+    )
+    projection = fit_projection(list(raw), settings.dimension)
+    return projection, _keypoints(rows, catalogue, store, settings, projection)
+
+
+def _keypoints(
+    rows: pd.DataFrame,
+    catalogue: Path,
+    store: FeatureStore,
+    settings: KeypointSettings,
+    projection: Projection,
+) -> dict[int, Keypoints]:
+    names, images = rows["id"].tolist(), rows["image"].tolist()
+    places = store.rows_by_id()
+    boxes = store.index[list(COLUMNS)].to_numpy(np.float32)
+
+    def found_on(name: str, image: str) -> list[Keypoints]:
+        photo = open_photo(catalogue / image)
+        return keypoints(photo, boxes[places[name]], settings, projection)
+
+    # OpenCV lets go of the interpreter.
+    with ThreadPoolExecutor() as pool:
+        found = track(pool.map(found_on, names, images), "keypoints, photos", total=len(names))
+        return {
+            row: one
+            for name, local in zip(names, found, strict=True)
+            for row, one in zip(places[name], local, strict=True)
+        }
+
+
+def comparing(
+    instances: Sequence[Keypoints], items: Sequence[Keypoints], settings: KeypointSettings
+) -> Compare:
+    """Compares instances with items of a gallery; what was compared once is remembered."""
+    kept: dict[tuple[int, int], Evidence] = {}
+
+    def compare(instance: int, chosen: Sequence[int]) -> list[Evidence]:
+        fresh = [item for item in chosen if (instance, item) not in kept]
+        seen = verify(instances[instance], [items[item] for item in fresh], settings)
+        kept.update(zip(((instance, item) for item in fresh), seen, strict=True))
+        return [kept[instance, item] for item in chosen]
+
+    return compare

@@ -1,0 +1,162 @@
+"""Instances with and without their product in the gallery: what "not in the catalogue" rests on.
+
+Every instance whose product is known is asked twice: of the whole gallery, and of the gallery
+without its product.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.calibration.keypoint_matches import SecondLook
+from unbundle.encoding.bundle import KnownSettings
+from unbundle.ranking.embedding import Modality, Vectors, term_scores
+from unbundle.ranking.open_set import NEAREST, SIGNS, Nearest, among, probability, signs
+from unbundle.vision.boxes import Boxes, intersection_over_union
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Searches with a known outcome.
+
+    Attributes:
+        signs: `unbundle.ranking.open_set.SIGNS` float64 `[T, S]`.
+        known: bool `[T]`, whether the product was in the gallery.
+        modalities: what the queries had, `[T]`.
+    """
+
+    signs: NDArray[np.float64]
+    known: NDArray[np.bool_]
+    modalities: NDArray[np.str_]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Trials"]) -> "Trials":
+        """All trials of some queries."""
+        empty = cls(np.zeros((0, len(SIGNS))), np.zeros(0, bool), np.zeros(0, str))
+        parts = [empty, *parts]
+        return cls(
+            np.concatenate([part.signs for part in parts]),
+            np.concatenate([part.known for part in parts]),
+            np.concatenate([part.modalities for part in parts]),
+        )
+
+    def of(self, modalities: Sequence[Modality]) -> "Trials":
+        """The trials of queries with these modalities."""
+        mine = np.isin(self.modalities, modalities)
+        return Trials(self.signs[mine], self.known[mine], self.modalities[mine])
+
+
+def products(
+    proposals: Boxes, labels: Sequence[str], boxes: Boxes | None, iou: float
+) -> list[str | None]:
+    """The product that each proposal `[P, 4]` shows; None where that cannot be told.
+
+    Args:
+        proposals: in pixels, best first.
+        labels: what the photo shows.
+        boxes: the true boxes, one per label, None where unknown.
+        iou: overlap from which a proposal shows a true box's product.
+    """
+    if boxes is None:
+        # Of one product the best proposal is its photo.
+        alone = labels[0] if len(labels) == 1 else None
+        return [alone, *[None] * (len(proposals) - 1)]
+    overlaps = intersection_over_union(proposals, np.asarray(boxes, np.float32))
+    best = overlaps.argmax(axis=1)
+    return [
+        labels[place] if row[place] >= iou else None
+        for place, row in zip(best, overlaps, strict=True)
+    ]
+
+
+def trials(
+    scores: NDArray[np.float32],
+    heads: Mapping[str, Vectors],
+    parts: Mapping[str, Vectors],
+    gallery: NDArray[np.str_],
+    shown: Sequence[str | None],
+    modality: Modality,
+    look: SecondLook,
+) -> Trials:
+    """Ask every instance whose product is known with and without that product.
+
+    Args:
+        scores: of one query's instances with the gallery, `[P, M]`.
+        heads: of the instances, unit rows `[P, d]` by head.
+        parts: of the gallery, unit rows `[M, d]` by part.
+        gallery: labels `[M]`.
+        shown: the product of each instance, None where unknown.
+        modality: what the query has.
+        look: at the query's instances.
+    """
+    cosines = term_scores(heads, parts)
+    rows, outcomes = [], []
+    for row, product in enumerate(shown):
+        mine = gallery == product
+        if product is None or not mine.any() or mine.all():
+            continue
+        order = np.argsort(-scores[row], kind="stable")
+        for known, kept in ((True, order), (False, order[~mine[order]])):
+            items, anew, evidence = look(row, kept, scores[row])
+            items, anew, evidence = items[:NEAREST], anew[:NEAREST], evidence[:NEAREST]
+            terms = {term: values[row, items] for term, values in cosines.items()}
+            between = among({part: values[items] for part, values in parts.items()})
+            labels = gallery[items].tolist()
+            count = look.keypoints[row]
+            rows.append(signs(Nearest(anew, labels, terms, between, evidence, count)))
+            outcomes.append(known)
+    return Trials(
+        np.asarray(rows, np.float64).reshape(-1, len(SIGNS)),
+        np.asarray(outcomes, bool),
+        np.full(len(outcomes), modality),
+    )
+
+
+def measure(
+    found: Trials, known: Mapping[Modality, KnownSettings], bins: int
+) -> dict[str, Any] | None:
+    """How well the probability tells known products from unknown ones.
+
+    Args:
+        found: trials of queries that the calibration has not seen.
+        known: of the bundle; trials of other modalities do not count.
+        bins: of the reliability curve.
+
+    Returns:
+        `auroc`; at the bundle's threshold the rates of `false_accepts` (unknown products taken for
+        known) and `false_rejects`; `reliability`: per bin of the probability how many `trials`, the
+        mean `probability` and the share that was `known`. None without trials of both outcomes.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    found = found.of(list(known))
+    if found.known.all() or not found.known.any():
+        return None
+    settings = [known[modality] for modality in found.modalities.tolist()]
+    chances = np.asarray(
+        [
+            probability(row, one.weights, one.trees)
+            for row, one in zip(found.signs, settings, strict=True)
+        ]
+    )
+    accepted = chances >= np.asarray([one.threshold for one in settings])
+    places = np.minimum((chances * bins).astype(int), bins - 1)
+    return {
+        "trials": len(chances),
+        "auroc": round(float(roc_auc_score(found.known, chances)), 6),
+        "thresholds": {modality: one.threshold for modality, one in known.items()},
+        "false_accepts": round(float(accepted[~found.known].mean()), 6),
+        "false_rejects": round(float((~accepted)[found.known].mean()), 6),
+        "reliability": [
+            {
+                "trials": int((places == place).sum()),
+                "probability": round(float(chances[places == place].mean()), 4),
+                "known": round(float(found.known[places == place].mean()), 4),
+            }
+            for place in range(bins)
+            if (places == place).any()
+        ],
+    }

@@ -1,0 +1,111 @@
+"""Weights of the embedding's terms, fitted on labelled dev queries where a catalogue has them.
+
+Which of them, `tasks.calibration.fit.fitted_queries` says.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.metrics.ranking import average_precision, instance_coverage
+from unbundle.ranking.embedding import Vectors
+from unbundle.ranking.fusion import interleave
+
+DEPTH = 10
+"""Places that the fit looks at: the gate reads mAP@10 and coverage@10."""
+
+
+@dataclass(frozen=True)
+class DevQuery:
+    """A labelled query: its labels and the rows of its instances, best first."""
+
+    labels: frozenset[str]
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The gallery as an answer sheet.
+
+    Attributes:
+        ids, labels: of the M items.
+        label_of: label by id.
+        members: ids by label.
+    """
+
+    ids: Sequence[str]
+    labels: Sequence[str]
+    label_of: Mapping[str, str]
+    members: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def of(cls, ids: Sequence[str], labels: Sequence[str]) -> "Answers":
+        """From the gallery's ids and labels `[M]`."""
+        members: dict[str, set[str]] = {}
+        for item, label in zip(ids, labels, strict=True):
+            members.setdefault(label, set()).add(item)
+        label_of = dict(zip(ids, labels, strict=True))
+        return cls(ids, labels, label_of, {key: frozenset(group) for key, group in members.items()})
+
+
+def quality(
+    queries: Sequence[DevQuery], rankings: Sequence[Sequence[str]], answers: Answers
+) -> float:
+    """Mean over queries of (AP@10 + coverage@10) / 2, both of the corrected protocol."""
+    values = []
+    for query, ranking in zip(queries, rankings, strict=True):
+        wanted = frozenset().union(*(answers.members.get(label, ()) for label in query.labels))
+        precision = average_precision(ranking, wanted, DEPTH)
+        coverage = instance_coverage(ranking, query.labels, answers.label_of, DEPTH)
+        values.append((precision + coverage) / 2)
+    return float(np.mean(values))
+
+
+def fit_weights(
+    queries: Sequence[DevQuery],
+    scores: Mapping[str, Vectors],
+    answers: Answers,
+    start: Mapping[str, float],
+    grid: Sequence[float],
+) -> dict[str, float]:
+    """Coordinate ascent over `grid` from `start` and from equal weights, whichever ends higher.
+
+    Maximises `quality` of the interleaved rankings; a term with start 0 stays out.
+
+    Args:
+        queries: what is ranked; a query's rows point into the scores.
+        scores: cosines `[N, M]` of all instances with the gallery, by term.
+        answers: the gallery's ids and labels.
+        start: weight by term.
+        grid: the weights that are tried for each term.
+    """
+    scores = {term: scores[term] for term in start if start[term] > 0}
+    # Interleaved lists overlap, so more than the counted places are needed of each.
+    depth = min(len(answers.ids), 4 * DEPTH)
+
+    def judged(weights: Mapping[str, float]) -> float:
+        total = sum((weights[term] * scores[term] for term in scores), np.zeros(1, np.float32))
+        top = np.argsort(-total, axis=1, kind="stable")[:, :depth]
+        lists = [[answers.ids[item] for item in row] for row in top.tolist()]
+        rankings = [interleave([lists[row] for row in query.rows], DEPTH) for query in queries]
+        return quality(queries, rankings, answers)
+
+    def climbed(weights: dict[str, float]) -> tuple[float, dict[str, float]]:
+        best, improved = judged(weights), True
+        while improved:
+            improved = False
+            for term, weight in product(scores, grid):
+                trial = {**weights, term: weight}
+                if (
+                    any(trial[name] > 0 for name in scores)
+                    and (value := judged(trial)) > best + 1e-4
+                ):
+                    weights, best, improved = trial, value, True
+        return best, weights
+
+    # One hill of several: equal weights lie far enough from most starts to find another.
+    ends = [climbed(dict(start)), climbed({term: float(term in scores) for term in start})]
+    return max(ends, key=lambda end: end[0])[1]

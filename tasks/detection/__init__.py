@@ -1,0 +1,1 @@
+"""Training the detector and running it over the catalogue; the network itself is in `models`."""

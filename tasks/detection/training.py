@@ -1,0 +1,240 @@
+"""Trains the detector's head on pseudo-bundles whose frozen features are computed once a round.
+
+A round composes a pool of pseudo-bundles and looks at each of them several times: the frozen part
+costs ten times the head. Pool and batches depend on the seed, the round and the step alone, so a
+run that was killed resumes from its checkpoint and ends with the weights of an uninterrupted one.
+"""
+
+import hashlib
+import math
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.detector import Detector, DetectorConfig, Head, cell_centres
+from models.detector_loss import detection_loss
+from models.onnx_export import image_session
+from tasks.base.params import Detect
+from tasks.base.progress import console, track
+from tasks.synthesis.material import Material
+from tasks.synthesis.pseudo_bundles import compose
+from unbundle.base.atomic import atomic_file
+
+MOST = 12
+"""Products of a pseudo-bundle that training looks at: the padded length of its boxes."""
+
+LEVELS = ("fine", "middle", "coarse")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """N pseudo-bundles as the head sees them.
+
+    Attributes:
+        levels: float16 features `[N, C, h, w]` at strides 8, 16 and 32.
+        boxes: float32 `[N, MOST, 4]` in input pixels, padded.
+        present: bool `[N, MOST]`, which of them are real.
+    """
+
+    levels: tuple[Tensor, ...]
+    boxes: Tensor
+    present: Tensor
+
+
+@dataclass
+class _Run:
+    """Everything that training changes."""
+
+    head: Head
+    average: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+    def save(self, path: Path, key: str) -> None:
+        state = {
+            "key": key,
+            "step": self.step,
+            "head": self.head.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with atomic_file(path) as temporary:
+            torch.save(state, temporary)
+
+    def resume(self, path: Path, key: str, device: torch.device) -> None:
+        state = torch.load(path, map_location=device, weights_only=True)
+        if state["key"] == key:
+            self.head.load_state_dict(state["head"])
+            self.average = state["average"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+            console.print(f"  resuming at step {self.step}, from {path}")
+
+
+def train_detector(material: Material, params: Detect, seed: int, checkpoints: Path) -> Detector:
+    """Train a detector; an unfinished run in `checkpoints` with the same inputs is continued.
+
+    Returns:
+        The detector in evaluation mode, on the CPU, with the moving average of its head's weights.
+    """
+    training = params.training
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    path, key = checkpoints / "training.pt", _key(material, params, seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        detector = Detector.untrained(DetectorConfig(params.side, **params.model.model_dump()))
+    run = _start(detector.head, params, device)
+    if path.is_file():
+        run.resume(path, key, device)
+    features = image_session(detector.features, "image", params.side, list(LEVELS))
+    per_round = -(-training.steps // training.rounds)
+    while run.step < training.steps:
+        number = run.step // per_round
+        pool = _compose_pool(material, params, [seed, number], features)
+        end = min(training.steps, (number + 1) * per_round)
+        for step in track(range(run.step, end), "training the detector"):
+            chosen = _chosen(pool, training.batch, step - number * per_round, [seed, number])
+            _advance(run, pool, chosen, params, device)
+            if run.step % training.checkpoint_steps == 0 and run.step < training.steps:
+                run.save(path, key)
+    detector.head.load_state_dict(run.average)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    trained: Detector = detector.cpu().to(memory_format=torch.contiguous_format).eval()
+    return trained
+
+
+def _start(head: Head, params: Detect, device: torch.device) -> _Run:
+    head = head.to(device).train()
+    head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+    matrices = [weight for weight in head.parameters() if weight.ndim > 1]
+    vectors = [weight for weight in head.parameters() if weight.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": params.training.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    average = {name: value.detach().clone() for name, value in head.state_dict().items()}
+    return _Run(head, average, torch.optim.AdamW(groups))
+
+
+def _compose_pool(
+    material: Material, params: Detect, seed: list[int], session: onnxruntime.InferenceSession
+) -> Pool:
+    batch = params.training.batch
+    starts = range(0, params.training.pool, batch)
+    batches = _composed(material, params, seed, starts)
+    levels: list[list[NDArray[np.float16]]] = [[] for _ in LEVELS]
+    boxes, present = [], []
+    for images, found, real in track(batches, "composing pseudo-bundles, batches", len(starts)):
+        outputs = session.run(None, {"image": images})
+        for level, output in zip(levels, outputs, strict=True):
+            level.append(output.astype(np.float16))
+        boxes.append(found)
+        present.append(real)
+    return Pool(
+        levels=tuple(torch.from_numpy(np.concatenate(level)) for level in levels),
+        boxes=torch.from_numpy(np.concatenate(boxes)),
+        present=torch.from_numpy(np.concatenate(present)),
+    )
+
+
+Composed = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
+
+
+def _composed(
+    material: Material, params: Detect, seed: list[int], starts: range
+) -> Iterator[Composed]:
+    size, side = params.training.batch, params.side
+
+    def composed(start: int) -> Composed:
+        random = np.random.default_rng([*seed, start])
+        images = np.empty((size, 3, side, side), np.float32)
+        boxes = np.zeros((size, MOST, 4), np.float32)
+        present = np.zeros((size, MOST), bool)
+        for row in range(size):
+            bundle = compose(material, side, params.pseudo_bundles, random)
+            images[row] = bundle.image.transpose(2, 0, 1) / np.float32(255)
+            count = min(len(bundle.boxes), MOST)
+            boxes[row, :count] = bundle.boxes[:count]
+            present[row, :count] = True
+        return images, boxes, present
+
+    # One thread composes the next batch while the network sees this one.
+    with ThreadPoolExecutor(1) as pool:
+        yield from pool.map(composed, starts)
+
+
+def _chosen(pool: Pool, batch: int, place: int, seed: list[int]) -> Tensor:
+    """Rows of the pool in the batch at `place` of a round; every pass has an order of its own."""
+    per_pass = len(pool.boxes) // batch
+    number, position = divmod(place, per_pass)
+    order = np.random.default_rng([*seed, 1, number]).permutation(len(pool.boxes))
+    return torch.from_numpy(order[position * batch : (position + 1) * batch])
+
+
+def _advance(run: _Run, pool: Pool, chosen: Tensor, params: Detect, device: torch.device) -> None:
+    training = params.training
+    for group in run.optimizer.param_groups:
+        group["lr"] = training.learning_rate * _rate(run.step, training.steps, training.warmup)
+    levels = [
+        level[chosen].to(device).float().contiguous(memory_format=torch.channels_last)
+        for level in pool.levels
+    ]
+    present = pool.present[chosen]
+    # The loss compares every cell with every column of boxes: the batch's fullest photo is enough.
+    columns = max(1, int(present.sum(dim=1).max()))
+    boxes, logits = run.head(*levels)
+    score_loss, box_loss = detection_loss(
+        boxes,
+        logits,
+        cell_centres(params.side, device),
+        pool.boxes[chosen, :columns].to(device),
+        present[:, :columns].to(device),
+        candidates=training.candidates,
+        sharpness=training.sharpness,
+        box_weight=training.box_weight,
+    )
+    run.optimizer.zero_grad()
+    (score_loss + box_loss).backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(run.head.parameters(), training.gradient_norm)
+    run.optimizer.step()
+    run.step += 1
+    _follow(run, training.averaging)
+
+
+@torch.no_grad()
+def _follow(run: _Run, averaging: float) -> None:
+    # Early on the average forgets faster, or it would remember the random start.
+    keep = min(averaging, run.step / (run.step + 10))
+    for name, value in run.head.state_dict().items():
+        if value.is_floating_point():
+            run.average[name].lerp_(value, 1 - keep)
+        else:
+            run.average[name].copy_(value)
+
+
+def _rate(step: int, steps: int, warmup: float) -> float:
+    """Linear warm-up, then half a cosine; shares of the highest rate."""
+    rising = max(1, round(steps * warmup))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def _key(material: Material, params: Detect, seed: int) -> str:
+    """Digest of everything that the trained weights depend on."""
+    digest = hashlib.sha256(f"{seed} {params.model_dump_json()}".encode())
+    for sprite in (*material.sprites, *material.drawn):
+        digest.update(sprite.alpha.tobytes())
+        digest.update(sprite.pixels.tobytes())
+    for photo in (*material.photos, *(cutout.photo for cutout in material.cutouts)):
+        digest.update(photo.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,137 @@
+"""Beside each query's road: exact search, the causes of misses, and the baselines' rankings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.base.params import Evaluate
+from tasks.base.progress import track
+from tasks.calibration.keypoint_matches import SecondLook, comparing
+from tasks.calibration.open_set_trials import Trials, products, trials
+from tasks.evaluation.baselines import BASELINES, Gallery, Titles, rank_baselines
+from tasks.evaluation.queries import Queries, Query, Retrieved
+from tasks.metrics.misses import Miss, Trace, attribute
+from unbundle.encoding.bundle import Bundle
+from unbundle.index.gallery import Rows
+from unbundle.query.search import Ranking
+from unbundle.ranking.embedding import split_parts
+from unbundle.vision.keypoints import Keypoints
+
+_SAME_SCORE = 1e-5
+"""Products of unit vectors in float32 differ by less than this with the order of the sums."""
+
+
+@dataclass
+class Inspection:
+    """What was seen beside the road.
+
+    Attributes:
+        recalls: per instance of every query, the share of exact search's first hits in the index's.
+        misses: every product that was not found, and why.
+        trials: by query id, its instances asked with and without their product in the gallery.
+        baselines: rankings by query id, by the baseline's name.
+    """
+
+    recalls: list[float] = field(default_factory=list)
+    misses: list[Miss] = field(default_factory=list)
+    trials: dict[str, Trials] = field(default_factory=dict)
+    baselines: dict[str, dict[str, list[str]]] = field(
+        default_factory=lambda: {name: {} for name in BASELINES}
+    )
+
+
+def inspect(
+    queries: Queries,
+    found: Retrieved,
+    rows: Rows,
+    bundle: Bundle,
+    params: Evaluate,
+) -> Inspection:
+    """Search every instance exactly, explain the misses, and rank by the baselines.
+
+    Args:
+        queries: what was asked.
+        found: the rankings of the road.
+        rows: the whole collection.
+        bundle: that made it.
+        params: depths and overlaps.
+    """
+    embedding, settings = bundle.embedding, bundle.keypoints
+    parts = split_parts(rows.vectors, embedding.parts, embedding.dimensions)
+    local = [Keypoints.unpack(text, settings.dimension) for text in rows.keypoints]
+    gallery = Gallery(rows.ids, parts["raw"], [hit.caption for hit in rows.hits])
+    titles = Titles(gallery.captions, queries.corpus)
+    labels = np.asarray([queries.gallery.get(item, "") for item in rows.ids])
+    inspection = Inspection()
+    asked = list(zip(queries.rows, found.rankings, strict=True))
+    for query, ranking in track(asked, "exact search and baselines"):
+        scores = ranking.encoded.vectors @ rows.vectors.T
+        inspection.recalls += [
+            index_recall(ids, row, rows.ids, params.index_k)
+            for ids, row in zip(ranking.searched, scores, strict=True)
+        ]
+        encoded = ranking.encoded
+        look = SecondLook(
+            comparing(ranking.keypoints, local, settings),
+            [len(one) for one in ranking.keypoints],
+            bundle.verification.get(encoded.modality, 0.0),
+            settings.photos,
+        )
+        exact = [_exact(place, row, look) for place, row in enumerate(scores)]
+        names = [[rows.ids[item] for item in items[: params.ks[0]]] for items in exact]
+        trace = _trace(query, ranking, names, queries, params.ks[0])
+        inspection.misses += attribute(trace, params.match_iou)
+        shown = products(encoded.boxes, query.labels, query.boxes, params.match_iou)
+        inspection.trials[query.id] = trials(
+            scores, encoded.heads, parts, labels, shown, encoded.modality, look
+        )
+        ranked = rank_baselines(
+            ranking.encoded.heads["raw"], titles.scores(query.caption), gallery, params.depth
+        )
+        for name, ids in ranked.items():
+            inspection.baselines[name][query.id] = ids
+    return inspection
+
+
+def _exact(instance: int, scores: NDArray[np.float32], look: SecondLook) -> NDArray[np.int64]:
+    """What an exact search and a second look find for an instance, best first."""
+    items, *_ = look(instance, np.argsort(-scores, kind="stable"), scores)
+    return items
+
+
+def index_recall(
+    found: Sequence[str], scores: NDArray[np.float32], ids: Sequence[str], k: int
+) -> float:
+    """Share of an exact search's first k hits that an index finds among its first k.
+
+    An item that scores as high as the k-th counts as one of them, whatever its place.
+
+    Args:
+        found: the index's ranking.
+        scores: exact scores `[G]`.
+        ids: of the G items.
+        k: places.
+    """
+    count = min(k, len(ids))
+    limit = np.partition(scores, -count)[-count] - _SAME_SCORE
+    good = {ids[int(row)] for row in np.flatnonzero(scores >= limit)}
+    return min(count, len(good.intersection(found[:k]))) / count
+
+
+def _trace(
+    query: Query, ranking: Ranking, exact: Sequence[Sequence[str]], queries: Queries, k: int
+) -> Trace:
+    def labels(ids: Sequence[str]) -> list[str]:
+        return [queries.gallery[item] for item in ids[:k] if item in queries.gallery]
+
+    return Trace(
+        query=query.id,
+        labels=query.labels,
+        boxes=query.boxes,
+        proposals=ranking.encoded.boxes,
+        exact=[labels(ids) for ids in exact],
+        index=[labels(ids) for ids in ranking.rankings],
+        merged=labels(ranking.merged),
+    )

@@ -1,0 +1,156 @@
+"""Queries with known answers, asked of a collection by the road that clients take."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tasks.base.params import Params
+from tasks.base.progress import console, track
+from tasks.base.workspace import Workspace
+from tasks.data.manifest import read_manifest
+from unbundle.base.errors import UserError
+from unbundle.query.search import ProductSearch, Ranking
+from unbundle.vision.boxes import Boxes
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query with its answer.
+
+    Attributes:
+        id: of its row.
+        photo: its path.
+        caption: may be empty.
+        labels: what the photo shows, repeated where a product is there twice.
+        boxes: one `[4]` per label in pixels, None where unknown.
+    """
+
+    id: str
+    photo: Path
+    caption: str
+    labels: list[str]
+    boxes: Boxes | None
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What is asked, and what counts as an answer.
+
+    Attributes:
+        frame: rows of the manifest, all of one split, all with labels.
+        split: which one.
+        gallery: label of each gallery item by its id; empty where the catalogue does not say.
+        folder: of the catalogue, which images are relative to.
+        corpus: training titles, from which a baseline may learn how common words are.
+    """
+
+    frame: pd.DataFrame
+    split: str
+    gallery: Mapping[str, str]
+    folder: Path
+    corpus: Sequence[str]
+
+    @cached_property
+    def labels(self) -> dict[str, list[str]]:
+        """Instance labels by query id, in the order of the rows."""
+        return dict(zip(self.frame["id"], self.frame["labels"], strict=True))
+
+    @cached_property
+    def rows(self) -> list[Query]:
+        """The queries one by one."""
+        columns = (self.frame[name] for name in ("id", "image", "caption", "labels", "boxes"))
+        return [
+            Query(
+                name,
+                self.folder / image,
+                caption,
+                labels,
+                None if boxes is None else np.asarray(boxes, np.float32),
+            )
+            for name, image, caption, labels, boxes in zip(*columns, strict=True)
+        ]
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes with any query or answer, so that old figures are recognised."""
+        rows = self.frame[["id", "image", "caption", "labels", "boxes"]].to_dict("records")
+        content = json.dumps([rows, dict(self.gallery)], ensure_ascii=False)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """The rankings of all queries, in their order."""
+
+    rankings: list[Ranking]
+    milliseconds: list[float]
+    """From the photo's path to the merged ranking, by query."""
+
+    def merged(self, queries: Queries) -> dict[str, list[str]]:
+        """Ranked gallery ids by query id."""
+        lists = (ranking.merged for ranking in self.rankings)
+        return dict(zip(queries.labels, lists, strict=True))
+
+
+def read_queries(workspace: Workspace, params: Params) -> Queries:
+    """The labelled rows of `evaluate.split`, else those of dev, and the gallery's labels.
+
+    Raises:
+        UserError: neither split has a labelled row.
+    """
+    manifest = read_manifest(workspace.manifest)
+    gallery = manifest[manifest["split"] == "gallery"]
+    labelled = manifest[manifest["labels"].map(len) > 0]
+    wanted = params.evaluate.split
+    split = wanted if (labelled["split"] == wanted).any() else "dev"
+    frame = labelled[labelled["split"] == split].reset_index(drop=True)
+    if frame.empty:
+        raise UserError(
+            f"{workspace.manifest}: no labelled row of split {wanted} or dev; label some queries"
+        )
+    if split != wanted:
+        console.print(f"  no labelled query of split {wanted}: the figures cover {split}")
+    first = (labels[0] if len(labels) else "" for labels in gallery["labels"])
+    return Queries(
+        frame=frame,
+        split=split,
+        gallery=dict(zip(gallery["id"], first, strict=True)),
+        folder=workspace.catalogue,
+        corpus=manifest.loc[manifest["split"] == "train", "caption"].tolist(),
+    )
+
+
+def retrieve(search: ProductSearch, queries: Queries, depth: int) -> Retrieved:
+    """Ask every query with its photo and caption."""
+    rankings, milliseconds = [], []
+    for query in track(queries.rows, f"queries to {search.gallery.name}"):
+        started = time.perf_counter()
+        rankings.append(search.rank(query.photo, query.caption, depth))
+        milliseconds.append(1000 * (time.perf_counter() - started))
+    return Retrieved(rankings, milliseconds)
+
+
+def median_latencies(
+    searches: Sequence[ProductSearch], queries: Queries, count: int, k: int
+) -> list[float]:
+    """Median time in milliseconds of one query as a client asks it, for each of some indexes.
+
+    They are asked in turn, so that whatever else the machine does slows all of them.
+    """
+    places = np.linspace(0, len(queries.rows) - 1, min(count, len(queries.rows))).astype(int)
+    sample = [queries.rows[place] for place in places]
+    times: list[list[float]] = [[] for _ in searches]
+    # One round that is not timed: the first run of a network plans its memory.
+    for query in [sample[0], *sample]:
+        for search, record in zip(searches, times, strict=True):
+            started = time.perf_counter()
+            search(query.photo, query.caption, k)
+            record.append(1000 * (time.perf_counter() - started))
+    return [float(np.median(record[1:])) for record in times]

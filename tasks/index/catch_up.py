@@ -1,0 +1,31 @@
+"""The serving index of a workspace as live changes see it: its bundle, and what it lacks."""
+
+from tasks.base.params import Params
+from tasks.base.progress import console
+from tasks.base.workspace import Workspace
+from unbundle.encoding.bundle import SETTINGS
+from unbundle.encoding.encoder import Encoder
+from unbundle.index.gallery import Gallery
+from unbundle.index.journal import Journal
+from unbundle.index.live_changes import CaughtUp, catch_up
+from unbundle.query.search import bundle_of
+
+
+def open_encoder(workspace: Workspace, gallery: Gallery, params: Params) -> Encoder:
+    """The encoder of the bundle that made an index, promoted or not.
+
+    Raises:
+        UserError: the bundle is gone.
+    """
+    promoted = workspace.bundles / gallery.properties["bundle"] / SETTINGS
+    folder = workspace.bundles if promoted.is_file() else workspace.bundle
+    return Encoder(bundle_of(gallery, folder), params.ingest.threads)
+
+
+def catch_up_with_journal(workspace: Workspace, gallery: Gallery, params: Params) -> CaughtUp:
+    """Make in an index what the journal has and it lacks, and say how much; see `catch_up`."""
+    journal = Journal(workspace.journal)
+    found = catch_up(gallery, lambda: open_encoder(workspace, gallery, params), journal)
+    if found.made:
+        console.print(f"  {found.made:,} products that changed live are now in {gallery.name}")
+    return found

@@ -1,0 +1,66 @@
+"""A person's word on a candidate that passed the gate, and the candidate that waits for one."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.base.params import Promote
+from tasks.promotion.gate import Decision
+from unbundle.base.atomic import write_json
+
+NOBODY = "time-out"
+"""The reviewer where there was none."""
+
+
+class Approval(BaseModel):
+    """What a person decided, and why.
+
+    Attributes:
+        decision: whether the candidate may serve.
+        reviewer: who says so.
+        note: why.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    decision: Literal["approve", "reject"]
+    reviewer: str = Field(min_length=1)
+    note: str = ""
+
+
+class Pending(BaseModel):
+    """A candidate that passed the gate and waits for a person."""
+
+    model_config = ConfigDict(frozen=True)
+
+    asked_at: datetime
+    decision: Decision
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """What waits, if anything does."""
+        if not path.is_file():
+            return None
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+
+    @classmethod
+    def write(cls, path: Path, decision: Decision) -> None:
+        """Let a candidate wait from now on."""
+        pending = cls(asked_at=datetime.now(UTC), decision=decision)
+        write_json(path, pending.model_dump(mode="json"))
+
+    def is_of(self, candidate: str, champion: str | None) -> bool:
+        """Whether it is this comparison that waits."""
+        return (self.decision.candidate, self.decision.champion) == (candidate, champion)
+
+    def expired(self, params: Promote) -> bool:
+        """Whether nobody answered in time."""
+        return datetime.now(UTC) - self.asked_at > timedelta(seconds=params.approval_wait_s)
+
+
+def nobody(params: Promote) -> Approval:
+    """The rejection of a candidate that nobody spoke for in time."""
+    note = f"nobody answered within {params.approval_wait_s:g} s"
+    return Approval(decision="reject", reviewer=NOBODY, note=note)

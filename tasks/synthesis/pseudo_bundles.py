@@ -1,0 +1,275 @@
+"""Bundle photos with free boxes: sprites and photos arranged at random, as sellers arrange them.
+
+Three layouts: products scattered over a background, photos side by side as a collage, and a
+catalogue photo as it is. Scattered products also stand on shelves and in boxes or are held. A box
+is the extent of a product, whoever stands before it, up to the photo's border and the wall of the
+box that hides its foot; a product of which little is left to see has no box.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from tasks.base.params import PseudoBundles
+from tasks.synthesis.backgrounds import draw_background
+from tasks.synthesis.clutter import add_badge, scatter_clutter
+from tasks.synthesis.collages import collage, photograph
+from tasks.synthesis.material import Box, Material, Pixels
+from tasks.synthesis.pasting import Placed, paste, transform
+from tasks.synthesis.props import add_box, add_shelf, close_box, close_fingers, reach_in
+from tasks.synthesis.random_choice import choose
+from tasks.synthesis.sprites import Sprite
+from unbundle.vision.boxes import Boxes, areas, intersections
+from unbundle.vision.imaging import PADDING, Photo
+
+Spot = tuple[int, int]
+"""Where a sprite's top left corner goes: x, y in pixels."""
+
+TRIES = 12
+"""Random places tried for a product before it is left out."""
+
+BEYOND = 0.2
+"""Share of bundles whose products may reach over the border, and how far, of their sides."""
+
+
+@dataclass(frozen=True)
+class PseudoBundle:
+    """A letterboxed picture and the products in it.
+
+    Attributes:
+        image: RGB uint8 `[side, side, 3]`.
+        boxes: `[N, 4]` float32, in pixels of `image`.
+    """
+
+    image: Photo
+    boxes: Boxes
+
+
+def compose(
+    material: Material, side: int, params: PseudoBundles, random: np.random.Generator
+) -> PseudoBundle:
+    """Make one pseudo-bundle; the same generator state gives the same bundle."""
+    long, short = side, int(side * random.uniform(params.min_aspect, 1.0))
+    if random.random() < 0.4:
+        short = side
+    width, height = (long, short) if random.random() < 0.5 else (short, long)
+    draw = random.random()
+    if draw < params.collage and (material.photos or material.cutouts):
+        canvas, boxes = collage(material, width, height, params, random)
+    elif draw < params.collage + params.single and material.cutouts:
+        canvas, boxes = photograph(material, width, height, params, random)
+    else:
+        canvas, boxes = _scatter(material, width, height, params, random)
+    if random.random() < params.badges:
+        canvas = add_badge(canvas, random)
+    image = np.full((side, side, 3), round(PADDING * 255), np.uint8)
+    image[:height, :width] = photographed(canvas, params, random)
+    return PseudoBundle(image, np.asarray(boxes, np.float32).reshape(-1, 4))
+
+
+def _scatter(
+    material: Material, width: int, height: int, params: PseudoBundles, random: np.random.Generator
+) -> tuple[Pixels, list[Box]]:
+    canvas = draw_background(material.rooms, width, height, random)
+    if random.random() < params.distractors:
+        canvas = scatter_clutter(canvas, random)
+    draw = random.random()
+    if draw < params.shelves:
+        canvas, placed = _on_shelf(canvas, material, params, random)
+    elif draw < params.shelves + params.open_boxes:
+        canvas, placed = _in_box(canvas, material, params, random)
+    elif draw < params.shelves + params.open_boxes + params.hands:
+        canvas, placed = _held(canvas, material, params, random)
+    else:
+        canvas, placed = _loose(canvas, material, params, random)
+    shown = [one for one in placed if one.visible.sum() >= params.min_visible * one.pixels]
+    return canvas, [one.box for one in shown]
+
+
+Arranged = tuple[Pixels, list[Placed]]
+
+
+def _loose(
+    canvas: Pixels, material: Material, params: PseudoBundles, random: np.random.Generator
+) -> Arranged:
+    """On a ground: in a row, anywhere, or seen from above and so at any angle."""
+    height, width = canvas.shape[:2]
+    count = int(random.integers(1, params.max_products + 1))
+    limit = _limit(params, random)
+    flat = random.random() < params.flat_lays
+    sprites = _sprites(material, count, np.sqrt(width * height), flat, params, random)
+    if not flat and random.random() < params.rows:
+        floor = height * random.uniform(0.6, 1.0)
+        spots = _in_row(sprites, width, height, floor, limit, random)
+    else:
+        spots = _anywhere(sprites, width, height, limit, random)
+    return canvas, _paste_all(canvas, spots, params, random)
+
+
+def _on_shelf(
+    canvas: Pixels, material: Material, params: PseudoBundles, random: np.random.Generator
+) -> Arranged:
+    height, width = canvas.shape[:2]
+    canvas, floors = add_shelf(canvas, random)
+    limit = _limit(params, random)
+    placed: list[Placed] = []
+    for floor in floors:
+        count = int(random.integers(1, params.max_products // len(floors) + 1))
+        room = np.sqrt(width * floors[0])
+        drawn = _sprites(material, count, room, False, params, random)
+        # What is taller than the room between two boards stands elsewhere.
+        sprites = (sprite for sprite in drawn if sprite.alpha.shape[0] <= floors[0])
+        spots = _in_row(sprites, width, height, floor, limit, random)
+        placed += _paste_all(canvas, spots, params, random)
+    return canvas, placed
+
+
+def _in_box(
+    canvas: Pixels, material: Material, params: PseudoBundles, random: np.random.Generator
+) -> Arranged:
+    """In an open box, whose front wall hides the products' feet."""
+    height, width = canvas.shape[:2]
+    canvas, wall = add_box(canvas, random)
+    count = int(random.integers(1, params.max_products + 1))
+    edge, bottom = int(wall[0, 1]), int(wall[2, 1])
+    floor = min(edge + (bottom - edge) * random.uniform(0.0, 0.9), height)
+    drawn = _sprites(material, count, np.sqrt(width * edge), False, params, random)
+    sprites = (sprite for sprite in drawn if sprite.alpha.shape[0] <= floor)
+    spots = _in_row(sprites, width, height, floor, _limit(params, random), random)
+    placed = _paste_all(canvas, spots, params, random)
+    canvas, hidden = close_box(canvas, wall, random)
+    for number, one in enumerate(placed):
+        one.visible[hidden] = False
+        x0, y0, x1, y1 = one.box
+        if y0 < edge and wall[0, 0] <= (x0 + x1) / 2 <= wall[1, 0]:
+            placed[number] = replace(one, box=(x0, y0, x1, min(y1, float(edge))))
+    return canvas, placed
+
+
+def _held(
+    canvas: Pixels, material: Material, params: PseudoBundles, random: np.random.Generator
+) -> Arranged:
+    """Held in a hand, or each in its own."""
+    height, width = canvas.shape[:2]
+    count = int(random.integers(1, params.max_held + 1))
+    sprites = _sprites(material, count, np.sqrt(width * height), False, params, random)
+    placed: list[Placed] = []
+    for sprite, spot in _anywhere(sprites, width, height, 0.0, random):
+        down, across = sprite.alpha.shape
+        box = (spot[0], spot[1], spot[0] + across, spot[1] + down)
+        canvas, hand = reach_in(canvas, box, random)
+        placed += _paste_all(canvas, [(sprite, spot)], params, random)
+        canvas = close_fingers(canvas, hand, box, random)
+    return canvas, placed
+
+
+def _paste_all(
+    canvas: Pixels,
+    spots: Iterable[tuple[Sprite, Spot]],
+    params: PseudoBundles,
+    random: np.random.Generator,
+) -> list[Placed]:
+    """Paste sprites one after the other; each hides what is below it."""
+    placed: list[Placed] = []
+    for sprite, spot in spots:
+        fresh = paste(canvas, sprite, spot, params, random)
+        for before in placed:
+            before.visible[fresh.visible] = False
+        placed.append(fresh)
+    return placed
+
+
+def _limit(params: PseudoBundles, random: np.random.Generator) -> float:
+    """How much products may overlap in a bundle, of the smaller box."""
+    return random.uniform(0, params.max_overlap) if random.random() < params.overlaps else 0.0
+
+
+def _sprites(
+    material: Material,
+    count: int,
+    room: float,
+    flat: bool,
+    params: PseudoBundles,
+    random: np.random.Generator,
+) -> Iterator[Sprite]:
+    """A bundle's products, sized for a picture of `room` pixels squared; `flat` ones are turned."""
+    common = random.uniform(params.min_scale, params.max_scale) / np.sqrt(count)
+    repeated = _pick(material, params, random) if random.random() < params.repeats else None
+    for _ in range(count):
+        size = common * random.uniform(1 - params.scale_jitter, 1 + params.scale_jitter)
+        angle = random.uniform(0, 360) if flat else random.normal(0, params.rotation)
+        sprite = repeated or _pick(material, params, random)
+        yield transform(sprite, size * room, angle, params, random)
+
+
+def _pick(material: Material, params: PseudoBundles, random: np.random.Generator) -> Sprite:
+    draw = random.random()
+    if material.photos and draw < params.tiles:
+        photo = choose(random, material.photos)
+        return Sprite(photo, np.full(photo.shape[:2], 255, np.uint8))
+    drawn = not material.sprites or draw < params.tiles + params.drawn
+    pool = material.drawn if drawn and material.drawn else material.sprites
+    return choose(random, pool)
+
+
+def _in_row(
+    sprites: Iterable[Sprite],
+    width: int,
+    height: int,
+    floor: float,
+    limit: float,
+    random: np.random.Generator,
+) -> Iterator[tuple[Sprite, Spot]]:
+    """Side by side on a floor, as sets are shown; neighbours may hide each other's edges."""
+    gap = random.uniform(-limit / 2, 0.25)
+    mirrored = random.random() < 0.5
+    left = width * random.uniform(0.0, 0.35)
+    for sprite in sprites:
+        down, across = sprite.alpha.shape
+        if left + across * BEYOND > width:
+            return
+        foot = max(floor + random.normal(0, 0.02) * height, min(down, height))
+        x = width - left - across if mirrored else left
+        yield sprite, (round(x), round(foot - down))
+        left += across * (1 + gap * random.uniform(0.5, 1))
+
+
+def _anywhere(
+    sprites: Iterable[Sprite], width: int, height: int, limit: float, random: np.random.Generator
+) -> Iterator[tuple[Sprite, Spot]]:
+    """Places at random where overlaps stay below `limit`; what finds no place is left out."""
+    # A few products reach over the border.
+    slack = BEYOND if random.random() < BEYOND else 0.0
+    taken = np.zeros((0, 4), np.float32)
+    for sprite in sprites:
+        down, across = sprite.alpha.shape
+        x = random.uniform(-slack * across, max(width - across * (1 - slack), 1.0), TRIES)
+        y = random.uniform(-slack * down, max(height - down * (1 - slack), 1.0), TRIES)
+        tried = np.stack([x, y, x + across, y + down], axis=1).astype(np.float32)
+        smaller = np.minimum(areas(tried)[:, None], areas(taken)[None])
+        free = np.flatnonzero((intersections(tried, taken) <= limit * smaller).all(axis=1))
+        if len(free):
+            first = int(free[0])
+            taken = np.concatenate([taken, tried[first : first + 1]])
+            yield sprite, (round(x[first]), round(y[first]))
+
+
+def photographed(canvas: Pixels, params: PseudoBundles, random: np.random.Generator) -> Photo:
+    """Camera and shop: light, blur, noise and JPEG blocks."""
+    height, width = canvas.shape[:2]
+    canvas *= np.float32(1 + random.normal(0, params.colour))
+    if random.random() < params.blur:
+        blurred = cv2.GaussianBlur(canvas, (0, 0), random.uniform(0.4, 1.2))
+        canvas = np.asarray(blurred, np.float32)
+    if random.random() < params.noise:
+        # Grey grain is cheaper than colour and what small sensors show most.
+        noise = random.standard_normal((height, width, 1), np.float32)
+        canvas = canvas + noise * np.float32(random.uniform(2, 14))
+    finished = np.clip(canvas, 0, 255).astype(np.uint8)
+    if random.random() < params.jpeg:
+        quality = int(random.integers(35, 95))
+        coded = cv2.imencode(".jpg", finished, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        finished = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+    return finished

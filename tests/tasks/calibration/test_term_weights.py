@@ -1,0 +1,85 @@
+import numpy as np
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tasks.calibration.parity import compare
+from tasks.calibration.term_weights import Answers, DevQuery, fit_weights, quality
+from unbundle.ranking.embedding import TERMS, Vectors, join_parts, query_vectors, split_parts, unit
+
+GRID = [0.0, 0.5, 1.0, 2.0]
+
+
+def _rows(seed: int, count: int, size: int = 6) -> Vectors:
+    return unit(np.random.default_rng(seed).normal(size=(count, size)).astype(np.float32))
+
+
+def test_the_fit_finds_the_part_that_knows_the_answer() -> None:
+    labels = [f"p{row // 2}" for row in range(20)]
+    gallery = {"good": np.repeat(_rows(0, 10), 2, axis=0), "noise": _rows(1, 20)}
+    instances = {"good": gallery["good"][::2], "noise": _rows(2, 10)}
+    queries = [DevQuery(frozenset([f"p{row}"]), np.asarray([row])) for row in range(10)]
+    ids = [f"g{row}" for row in range(20)]
+    start = {"good": 0.5, "noise": 2.0}
+    scores = {part: instances[part] @ gallery[part].T for part in start}
+    weights = fit_weights(queries, scores, Answers.of(ids, labels), start, GRID)
+    assert weights["good"] > weights["noise"]
+
+
+@example(288)  # from its start alone the ascent ends below equal weights
+@given(st.integers(0, 500))
+def test_the_fit_is_no_worse_than_its_start_and_than_equal_weights(seed: int) -> None:
+    drawn = np.random.default_rng(seed)
+    labels = [f"p{row // 3}" for row in range(30)]
+    answers = Answers.of([f"g{row}" for row in range(30)], labels)
+    queries = [DevQuery(frozenset([f"p{row}"]), np.asarray([row])) for row in range(10)]
+    scores = {part: drawn.normal(size=(10, 30)).astype(np.float32) for part in ("a", "b", "c")}
+    start = dict(zip(scores, drawn.choice([0.5, 1.0, 2.0], 3).tolist(), strict=True))
+
+    def judged(weights: dict[str, float]) -> float:
+        total = np.sum([weights[part] * scores[part] for part in scores], axis=0)
+        order = np.argsort(-total, axis=1, kind="stable")
+        rankings = [[answers.ids[item] for item in row] for row in order]
+        return quality(queries, rankings, answers)
+
+    fitted = judged(fit_weights(queries, scores, answers, start, GRID))
+    assert fitted >= max(judged(start), judged(dict.fromkeys(scores, 1.0)))
+
+
+def test_a_part_that_starts_at_zero_stays_out() -> None:
+    gallery = {"a": _rows(0, 4), "b": _rows(1, 4)}
+    query = [DevQuery(frozenset(["x"]), np.asarray([0]))]
+    instances = {"a": _rows(2, 1), "b": _rows(3, 1)}
+    ids, start = ["1", "2", "3", "4"], {"a": 1.0, "b": 0.0}
+    scores = {part: instances[part] @ gallery[part].T for part in start}
+    weights = fit_weights(query, scores, Answers.of(ids, ["x", "y", "z", "x"]), start, GRID)
+    assert weights["b"] == 0
+
+
+def test_the_inner_product_is_the_weighted_sum_of_cosines() -> None:
+    order, sizes = ("raw", "colour", "visual", "text", "joint"), (6, 4, 3, 3, 3)
+    item = {
+        part: _rows(row, 5, size) for row, (part, size) in enumerate(zip(order, sizes, strict=True))
+    }
+    heads = {
+        part: _rows(9 + row, 1, size)
+        for row, (part, size) in enumerate(zip(order, sizes, strict=True))
+    }
+    heads["read"] = _rows(20, 1, 3)
+    weights = {term: 0.1 * place for place, term in enumerate(TERMS, start=1)}
+    scores = query_vectors(heads, order, weights) @ join_parts(item, order).T
+    expected = sum(
+        weights[term] * heads[head] @ item[part].T for term, (head, part) in TERMS.items()
+    )
+    assert np.corrcoef(scores[0], np.asarray(expected)[0])[0, 1] > 0.999999
+    parts = split_parts(join_parts(item, order), order, sizes)
+    np.testing.assert_allclose(parts["visual"], item["visual"], atol=1e-6)
+
+
+def test_parity_of_equal_and_of_different_outputs() -> None:
+    rows = _rows(0, 30)
+    same = compare([rows], [rows.copy()], retrieve=True)
+    assert (same.max_difference, same.top10_agreement) == (0, 1)
+    other = compare([rows], [_rows(1, 30)], retrieve=True)
+    assert other.min_cosine < 0.9
+    assert other.top10_agreement is not None
+    assert other.top10_agreement < 0.9

@@ -1,0 +1,114 @@
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tasks.base.workspace import Workspace
+from tasks.calibration.keypoint_matches import SecondLook, comparing
+from tasks.calibration.open_set_trials import trials
+from tests.support.bundles import scene
+from unbundle import ProductSearch
+from unbundle.encoding.bundle import Bundle, KnownSettings
+from unbundle.index.gallery import Found
+from unbundle.query.known_product import chances
+from unbundle.query.rerank import Asked, look_again
+from unbundle.ranking.embedding import split_parts
+from unbundle.ranking.open_set import SIGNS, Tree, probability
+from unbundle.vision.imaging import Photo
+from unbundle.vision.keypoints import Keypoints
+
+
+@pytest.fixture(scope="module")
+def search(served: Workspace) -> Iterator[ProductSearch]:
+    with ProductSearch(served.bundles, str(served.milvus), threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def bundle(search: ProductSearch) -> Bundle:
+    """The champion's, calibrated so that every sign counts, for photos with a title only."""
+    random = np.random.default_rng(5)
+    weights = dict(zip((*SIGNS, "bias"), random.normal(size=len(SIGNS) + 1), strict=True))
+    tree = Tree(
+        sign=(1, -1, -1),
+        limit=(0.1, 0, 0),
+        left=(1, -1, -1),
+        right=(2, -1, -1),
+        value=(0, 0.5, -0.5),
+    )
+    known = {"both": KnownSettings(weights=weights, trees=(tree,), threshold=0.5)}
+    return search.encoder.bundle.model_copy(update={"known": known})
+
+
+def ask(search: ProductSearch, photo: Photo | None, caption: str = "") -> Asked:
+    encoded = search.encoder.encode(photo, caption)
+    local = [] if photo is None else search.encoder.keypoints(photo, encoded.boxes)
+    return Asked(encoded, local)
+
+
+def nearest(search: ProductSearch, query: Asked) -> list[Found]:
+    photos = search.encoder.bundle.keypoints.photos
+    return search.gallery.nearest(query.encoded.vectors, 2, photos)
+
+
+def told(
+    search: ProductSearch, bundle: Bundle, query: Asked, found: list[Found]
+) -> list[float | None]:
+    return chances(bundle, query, look_again(search.gallery, bundle, query, found))
+
+
+def test_serving_tells_what_the_evaluation_measures(search: ProductSearch, bundle: Bundle) -> None:
+    """The signs of a search are those of all rows, as `open_set_trials` computes them."""
+    query = ask(search, scene([3, 1, 5]), "red cream 3")
+    found, encoded = told(search, bundle, query, nearest(search, query)), query.encoded
+    rows = search.gallery.rows
+    parts = split_parts(rows.vectors, bundle.embedding.parts, bundle.embedding.dimensions)
+    labels = np.asarray([hit.label for hit in rows.hits])
+    exact = trials(
+        encoded.vectors @ rows.vectors.T,
+        encoded.heads,
+        parts,
+        labels,
+        ["product-3"] * len(encoded.scores),
+        encoded.modality,
+        SecondLook(
+            comparing(
+                query.keypoints,
+                [Keypoints.unpack(text, bundle.keypoints.dimension) for text in rows.keypoints],
+                bundle.keypoints,
+            ),
+            [len(one) for one in query.keypoints],
+            bundle.verification["both"],
+            bundle.keypoints.photos,
+        ),
+    )
+    known = bundle.known["both"]
+    expected = [probability(row, known.weights, known.trees) for row in exact.signs[exact.known]]
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert len(set(found)) == len(found)
+
+
+def test_a_modality_without_calibration_has_no_probability(
+    search: ProductSearch, bundle: Bundle
+) -> None:
+    asked = [ask(search, scene([3])), ask(search, scene([3]), "red"), ask(search, None, "red")]
+    (photo,), (both,), (title,) = (
+        told(search, bundle, query, nearest(search, query)) for query in asked
+    )
+    assert (photo, title) == (None, None)
+    assert both is not None
+
+
+def test_a_photo_that_was_deleted_meanwhile_does_not_count(
+    search: ProductSearch, bundle: Bundle
+) -> None:
+    query = ask(search, scene([3]), "red")
+    (near,) = nearest(search, query)
+    gone = replace(near.photos[0], id="gone")
+    with_it = Found(near.products, [gone, *near.photos[1:]])
+    without = Found(near.products, near.photos[1:])
+    first, second = (told(search, bundle, query, [each]) for each in (with_it, without))
+    assert first == second
+    assert told(search, bundle, query, [Found([], [gone])]) == [0.0]
+    assert told(search, bundle, query, [Found([], [])]) == [0.0]

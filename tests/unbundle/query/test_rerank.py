@@ -1,0 +1,123 @@
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import prints
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.prints import printed, turned
+from unbundle.index.database import Database
+from unbundle.index.gallery import Found, Gallery, Hit, Item, best_per_product
+from unbundle.query.rerank import Asked, look_again, rescored
+from unbundle.vision.geometric_verification import Evidence, bonus
+from unbundle.vision.keypoints import ROOTSIFT, Keypoints, keypoints
+
+SETTINGS = prints.SETTINGS.model_copy(update={"count": 120, "photos": 6})
+BUNDLE: Any = SimpleNamespace(keypoints=SETTINGS, verification={"photo": 0.05})
+SISTERS = 8
+
+
+def local(photo: np.ndarray) -> Keypoints:
+    box = np.asarray([[0, 0, photo.shape[1], photo.shape[0]]], np.float32)
+    (found,) = keypoints(photo, box, SETTINGS, np.eye(ROOTSIFT, dtype=np.float32))
+    return found
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
+    """Sisters whose vectors are the same, each with a print of its own."""
+    path = tmp_path_factory.mktemp("sisters") / "milvus.db"
+    with Database(str(path), create=True) as database:
+        made = database.create_gallery("products_0123456789ab", 4, (), {"bundle": "b"})
+        items = [Item(f"s{number}", f"sister {number}", "", "") for number in range(SISTERS)]
+        texts = [local(printed(number)).pack() for number in range(SISTERS)]
+        made.insert(items, np.tile(np.float32([[1, 0, 0, 0]]), (SISTERS, 1)), texts)
+        yield made
+
+
+def asked(*photos: np.ndarray) -> Asked:
+    vectors = np.tile(np.float32([[1, 0, 0, 0]]), (len(photos), 1))
+    encoded: Any = SimpleNamespace(modality="photo", vectors=vectors)
+    return Asked(encoded, [local(photo) for photo in photos])
+
+
+def found(gallery: Gallery, query: Asked, photos: int = SETTINGS.photos) -> list[Found]:
+    return gallery.nearest(query.encoded.vectors, 2, photos)
+
+
+def test_of_photos_that_lie_alike_the_one_with_the_same_print_comes_first(
+    gallery: Gallery,
+) -> None:
+    query = asked(turned(printed(3), 20, 0.9), turned(printed(5), -15, 1.1))
+    looked = look_again(gallery, BUNDLE, query, found(gallery, query))
+    assert [near.found.photos[0].label for near in looked] == ["sister 3", "sister 5"]
+    for near in looked:
+        first = near.found.products[0]
+        assert first == near.found.photos[0]
+        assert first.score == pytest.approx(
+            1 + 0.05 * bonus(near.evidence[first.id].inliers), abs=1e-5
+        )
+        assert len(near.evidence) == SETTINGS.photos
+        assert [hit.inliers for hit in near.found.photos[:6]] == [
+            near.evidence[hit.id].inliers for hit in near.found.photos[:6]
+        ]
+        # What was not looked at keeps its score and its place.
+        assert [hit.id for hit in near.found.photos[-2:]] == ["s6", "s7"]
+
+
+def test_a_photo_that_was_deleted_meanwhile_is_not_looked_at(gallery: Gallery) -> None:
+    query = asked(printed(2))
+    (near,) = found(gallery, query)
+    gone = Hit("gone", "gone", 1.0, "", "")
+    looked = look_again(gallery, BUNDLE, query, [Found(near.products, [gone, *near.photos])])
+    assert "gone" not in looked[0].evidence
+    assert looked[0].found.photos[0].label == "sister 2"
+
+
+def test_a_title_alone_reads_nothing_more(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = asked()
+    near = found(gallery, asked(printed(1)))
+    monkeypatch.setattr(gallery, "stored", lambda _: pytest.fail("read"))
+    looked = look_again(gallery, BUNDLE, query, near)
+    assert (looked[0].found, looked[0].evidence) == (near[0], {})
+
+
+def test_instances_are_looked_at_together_as_alone(gallery: Gallery) -> None:
+    photos = [printed(1), printed(4), printed(6)]
+    query = asked(*photos)
+    together = look_again(gallery, BUNDLE, query, found(gallery, query))
+    for photo, looked in zip(photos, together, strict=True):
+        one = asked(photo)
+        (alone,) = look_again(gallery, BUNDLE, one, found(gallery, one))
+        assert (looked.found, looked.evidence) == (alone.found, alone.evidence)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1, 1), st.sampled_from("abcd")), min_size=1, max_size=30),
+    st.lists(st.integers(0, 60), min_size=8, max_size=8),
+    st.integers(1, 12),
+)
+def test_a_shorter_list_is_the_beginning_of_a_longer_one(
+    rows: list[tuple[float, str]], inliers: list[int], depth: int
+) -> None:
+    """Whatever the keypoints say, as long as as many photos are looked at."""
+    ordered = sorted(rows, key=lambda row: -row[0])
+    hits = [
+        Hit(f"h{place:02}", label, score, "", "") for place, (score, label) in enumerate(ordered)
+    ]
+    evidence = {
+        hit.id: Evidence(count, 0, 0.0, None, None)
+        for hit, count in zip(hits, inliers, strict=False)
+    }
+    whole = rescored(hits, evidence, 0.1)
+    assert sorted(hit.id for hit in whole) == [hit.id for hit in hits]
+    cut = hits[: max(depth, len(evidence))]
+    assert rescored(cut, evidence, 0.1) == whole[: len(cut)]
+    products = [hit.product for hit in best_per_product(whole)]
+    shorter = [hit.product for hit in best_per_product(rescored(cut, evidence, 0.1))]
+    assert products[: len(shorter)] == shorter

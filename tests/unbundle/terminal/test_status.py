@@ -1,0 +1,191 @@
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pymilvus import MilvusClient
+
+from tasks.base.workspace import Workspace
+from tasks.ingest import Receipt
+from tests.support.pages import commands
+from tests.support.served import candidate, serve, serving
+from unbundle.cli import main
+from unbundle.index.database import Database
+from unbundle.query.search import ProductSearch
+from unbundle.terminal.status import age
+
+QUERY = {"caption": "red cream", "k": 3}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Receipt, Receipt]:
+    """Two promoted indexes of different bundles, the second one serving."""
+    workspace = serve(tmp_path_factory.mktemp("world"))
+    old, new = Receipt.read(workspace.receipt), candidate(workspace)
+    with Database(str(workspace.milvus)) as database:
+        gallery = database.gallery(new.collection)
+        gallery.annotate({"evaluation": '{"mAP@10": 0.5, "coverage@10": 0.75, "index": 1}'})
+        database.promote(new.collection)
+    return workspace, old, new
+
+
+def status(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(["status", *arguments])
+    assert ended.value.code in (0, None)
+    return capsys.readouterr().out
+
+
+def test_status_shows_figures_age_and_size_of_what_serves_and_served(
+    world: tuple[Workspace, Receipt, Receipt],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workspace, old, new = world
+    monkeypatch.chdir(workspace.root)
+    told = json.loads(status(capsys, "--json"))
+    champion, previous = told["versions"]
+    assert [champion["role"], previous["role"]] == ["champion", "previous"]
+    assert [champion["index"]["name"], previous["index"]["name"]] == [
+        new.collection,
+        old.collection,
+    ]
+    assert champion["index"]["evaluation"]["mAP@10"] == 0.5
+    assert champion["vector_bytes"] == 12 * new.dimension * 4
+    folder = workspace.bundles / new.bundle
+    assert champion["bundle_bytes"] == sum(path.stat().st_size for path in folder.iterdir())
+    assert champion["index"]["promoted"] > champion["index"]["created"]
+    shown = status(capsys)
+    line = next(line for line in shown.splitlines() if line.startswith("champion"))
+    assert [new.collection, new.bundle, "12", "0.500", "0.750"] == line.split()[1:6]
+    assert "its bundle" not in shown
+    (folder / "bundle.json").rename(folder / "away")
+    assert f"its bundle {new.bundle} is gone" in status(capsys)
+    (folder / "away").rename(folder / "bundle.json")
+
+
+@pytest.mark.parametrize(
+    ("past", "text"),
+    [
+        (timedelta(seconds=3), "3 s"),
+        (timedelta(minutes=59), "59 min"),
+        (timedelta(hours=25), "1 d"),
+    ],
+)
+def test_an_age_is_in_its_largest_unit(past: timedelta, text: str) -> None:
+    assert age((datetime.now(UTC) - past).isoformat()) == text
+
+
+@contextmanager
+def lite_server(folder: Path) -> Iterator[str]:
+    """The folder of a Milvus Lite shared between processes: its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = Path(sys.executable).parent / "milvus-lite"
+    options = ["--data-dir", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(
+        [program, "server", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        while process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+        yield uri
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def essence(answer: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a mix of two indexes would show: names, ids and scores."""
+    hits = [
+        (hit["id"], round(hit["score"], 5))
+        for instance in answer["instances"]
+        for hit in instance["hits"]
+    ]
+    return answer["collection"], answer["bundle"], tuple(hits)
+
+
+def test_a_rollback_of_one_process_under_queries_of_another_mixes_nothing(
+    world: tuple[Workspace, Receipt, Receipt],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    workspace, old, new = world
+    monkeypatch.chdir(workspace.root)
+    truth = set()
+    for receipt in (old, new):
+        with ProductSearch(
+            workspace.bundles, str(workspace.milvus), receipt.collection, threads=1
+        ) as search:
+            truth.add(essence(search(**QUERY).to_dict()))  # type: ignore[arg-type]
+    seen: set[tuple[Any, ...]] = set()
+    faults: list[str] = []
+    ended = False
+
+    def ask(url: str) -> None:
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+            while not ended:
+                response = client.post("/search", json=QUERY)
+                if response.status_code == 200:
+                    seen.add(essence(response.json()))
+                else:
+                    faults.append(response.text)
+
+    def until(url: str, collection: str) -> None:
+        while httpx.get(f"{url}/readyz", trust_env=False).json()["collection"] != collection:
+            assert not faults
+
+    def rollback(*version: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["rollback", *version])
+        assert ended.value.code in (0, None)
+        return capsys.readouterr().out.split()[-1]
+
+    with lite_server(workspace.milvus) as uri:
+        monkeypatch.setenv("MILVUS_URI", uri)
+        with serving(workspace, "--poll", "0.1") as (url, _), ThreadPoolExecutor(2) as pool:
+            until(url, new.collection)
+            clients = [pool.submit(ask, url) for _ in range(2)]
+            try:
+                for version in (None, new.bundle, old.collection):
+                    now = rollback(*([version] if version else []))
+                    until(url, now)
+                    # What plain pymilvus reaches by the alias is the same index.
+                    plain = MilvusClient(uri)
+                    assert plain.describe_alias("products")["collection_name"] == now
+                    plain.close()
+            finally:
+                ended = True
+            for client in clients:
+                client.result()
+    assert not faults
+    assert seen == truth
+
+
+def test_the_documented_way_back_works(
+    world: tuple[Workspace, Receipt, Receipt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, old, new = world
+    monkeypatch.chdir(workspace.root)
+    with Database(str(workspace.milvus)) as database:
+        database.promote(old.collection)
+        database.promote(new.collection)
+    for program, *arguments in commands("operations.md", "Rollback"):
+        assert program == "unbundle"
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code in (0, None)
+    with Database(str(workspace.milvus)) as database:
+        assert database.target("products") == old.collection

@@ -1,0 +1,1 @@
+"""What everything in a shop rests on: errors, whole files, limits. Knows nothing of products."""

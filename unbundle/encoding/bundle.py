@@ -1,0 +1,215 @@
+"""A bundle: the folder of networks, tokenizer and settings that serving runs."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from unbundle.base.errors import UserError
+from unbundle.ranking.embedding import PARTS, TERMS, Modality
+from unbundle.ranking.open_set import SIGNS, Tree
+from unbundle.vision.keypoints import KeypointSettings
+
+SETTINGS = "bundle.json"
+FORMAT = 4
+"""Of the settings and networks that this version writes, and the only one that it reads."""
+
+DETECTOR = "detector.onnx"
+BACKBONE = "backbone.onnx"
+CAPTURE = "capture.onnx"
+TOKENIZER = "tokenizer.json"
+PROJECTION = "keypoints.npy"
+FILES = (DETECTOR, BACKBONE, CAPTURE, TOKENIZER, PROJECTION)
+
+
+class BundleFormatError(UserError):
+    """A bundle that another version of unbundle wrote."""
+
+
+class Section(BaseModel):
+    """A frozen part of `bundle.json`; keys that a newer exporter adds are ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class DetectorSettings(Section):
+    """From photo to proposals."""
+
+    side: int = Field(ge=1)
+    """Of the letterboxed input, in pixels."""
+    min_score: float
+    nms_iou: float
+    max_proposals: int = Field(ge=1)
+
+
+class BackboneSettings(Section):
+    """From crops to visual tokens."""
+
+    name: str
+    side: int = Field(ge=1)
+    """Of a crop, in pixels."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    grid: int = Field(ge=0)
+    """The crop's region tokens are a grid of this side."""
+    dimension: int = Field(ge=1)
+    """Of a token: the feature map's channels and the colours."""
+    features: int = Field(ge=1)
+    """The feature map's channels."""
+
+    @model_validator(mode="after")
+    def _with_colours(self) -> Self:
+        if self.features >= self.dimension:
+            raise ValueError(f"features: expected less than dimension, found {self.features}")
+        return self
+
+
+class CaptureSettings(Section):
+    """From tokens and title to heads."""
+
+    title_tokens: int = Field(ge=2)
+    """Longest title, [CLS] and [SEP] included."""
+    regions: int = Field(ge=1)
+    dimension: int = Field(ge=1)
+
+
+class EmbeddingSettings(Section):
+    """How the parts of an instance become one vector."""
+
+    parts: tuple[str, ...]
+    dimensions: tuple[int, ...]
+    weights: dict[Modality, dict[str, float]]
+    """One weight per term of `unbundle.ranking.embedding.TERMS`, by what a query has."""
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Self:
+        if set(self.parts) != set(PARTS) or len(self.parts) != len(PARTS):
+            raise ValueError(f"parts: expected {', '.join(PARTS)}, found {', '.join(self.parts)}")
+        if len(self.dimensions) != len(self.parts):
+            raise ValueError(f"dimensions: expected {len(self.parts)} numbers, one per part")
+        for mode in get_args(Modality):
+            if set(self.weights.get(mode, ())) != set(TERMS):
+                raise ValueError(f"weights.{mode}: expected {', '.join(TERMS)}")
+        return self
+
+
+Precision = Literal["fp32", "int8"]
+
+
+class PrecisionSettings(Section):
+    """What detector and backbone compute with."""
+
+    detector: Precision = "fp32"
+    backbone: Precision = "fp32"
+
+
+class KnownSettings(Section):
+    """How likely an instance's product is in the catalogue: a logistic function of its search."""
+
+    weights: dict[str, float]
+    """By `unbundle.ranking.open_set.SIGNS`, and `bias`."""
+    trees: tuple[Tree, ...] = ()
+    """What is added to the weighted signs."""
+    threshold: float = Field(ge=0, le=1)
+    """A lower probability is answered with "not in the catalogue"."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if set(self.weights) != {*SIGNS, "bias"}:
+            raise ValueError(f"weights: expected {', '.join(SIGNS)} and bias")
+        return self
+
+
+class Bundle(Section):
+    """The checked settings of a bundle folder; `Bundle.open` makes it."""
+
+    folder: Path
+    format: Literal[4]
+    version: str = Field(pattern=r"^[0-9a-f]{12}$")
+    sha256: dict[str, str]
+    detector: DetectorSettings
+    backbone: BackboneSettings
+    capture: CaptureSettings
+    precision: PrecisionSettings = PrecisionSettings()
+    embedding: EmbeddingSettings
+    keypoints: KeypointSettings
+    verification: dict[Modality, float] = {}
+    """What an inlier adds to a score, by what a query has; see `geometric_verification.bonus`."""
+    merging: dict[str, float] | None = None
+    """Weights of `unbundle.ranking.fusion.EVIDENCE`; None interleaves the instances' rankings."""
+    known: dict[Modality, KnownSettings] = {}
+    """By what a query has; empty where no labelled dev query could tell, and never of a title."""
+    parity: dict[str, Any] = {}
+    """Differences of the fp32 networks to torch's, by network."""
+    int8: dict[str, Any] | None = None
+    """What int8 costs: cosines with fp32 by network, and metrics; None where no network is int8."""
+    declined_int8: dict[str, Any] | None = None
+    """What int8 would have cost, where that was too much and the networks stayed fp32."""
+
+    @model_validator(mode="after")
+    def _as_the_networks_give(self) -> Self:
+        sizes = {
+            "raw": self.backbone.features,
+            "colour": self.backbone.dimension - self.backbone.features,
+        }
+        given = [sizes.get(part, self.capture.dimension) for part in self.embedding.parts]
+        if list(self.embedding.dimensions) != given:
+            expected = ", ".join(str(size) for size in given)
+            raise ValueError(f"embedding.dimensions: the networks give {expected}")
+        return self
+
+    @property
+    def dimension(self) -> int:
+        """Of the vectors that the bundle makes."""
+        return sum(self.embedding.dimensions)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Read `bundle.json` and compare every file with its digest.
+
+        Raises:
+            BundleFormatError: another version of unbundle wrote it.
+            UserError: the folder is no bundle, a key is missing or wrong, a file is missing or is
+                not the one that was exported.
+        """
+        settings = folder / SETTINGS
+        try:
+            raw = json.loads(settings.read_text(encoding="utf-8"))
+            if isinstance(raw, dict) and raw.get("format", FORMAT) != FORMAT:
+                raise BundleFormatError(
+                    f"{settings}: format {raw['format']}, this version of unbundle reads {FORMAT}; "
+                    "run `dvc repro` and `unbundle promote`, or the version that wrote it"
+                )
+            bundle = cls.model_validate({**raw, "folder": folder})
+        except FileNotFoundError:
+            raise UserError(f"{folder}: no bundle (no {SETTINGS}); run `make demo`") from None
+        except (json.JSONDecodeError, UnicodeDecodeError, TypeError):
+            raise UserError(f"{settings}: not a JSON object; run `dvc repro export`") from None
+        except ValidationError as error:
+            problem = error.errors()[0]
+            place = ".".join(str(part) for part in problem["loc"])
+            what = ": ".join(part for part in (place, problem["msg"]) if part)
+            raise UserError(f"{settings}: {what}; run `dvc repro export`") from None
+        for name in FILES:
+            bundle._check(name)
+        return bundle
+
+    def _check(self, name: str) -> None:
+        path = self.folder / name
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; copy the whole bundle, or export it again")
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != self.sha256.get(name):
+            raise UserError(
+                f"{path}: sha256 {digest[:12]}… differs from {SETTINGS}; copy the bundle again"
+            )
+
+
+def bundle_folders(folder: Path) -> list[Path]:
+    """`folder` itself where it is a bundle, else the bundles in it, by name."""
+    if (folder / SETTINGS).exists():
+        return [folder]
+    return sorted(path.parent for path in folder.glob(f"*/{SETTINGS}"))

@@ -1,0 +1,285 @@
+"""From a photo and a title to instance vectors, on ONNX Runtime.
+
+Detector, backbone and CAPTURE are run over all instances of a query (or all photos of an ingestion
+batch) at once; the title is tokenised once.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from unbundle.base.errors import UserError
+from unbundle.base.limits import MOST_BOXES
+from unbundle.encoding.bundle import CAPTURE, PROJECTION, TOKENIZER, Bundle
+from unbundle.encoding.image_encoder import Proposals, Sight, Visual, session
+from unbundle.ranking.embedding import (
+    Modality,
+    Vectors,
+    join_parts,
+    modality,
+    query_vectors,
+    seen_parts,
+)
+from unbundle.vision.boxes import Boxes
+from unbundle.vision.imaging import Photo
+from unbundle.vision.keypoints import Keypoints, keypoints
+
+_UNKNOWN = "[UNK]"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The instances of one query."""
+
+    boxes: Boxes
+    """`[N, 4]` in photo pixels; `[0, 4]` for a query without a photo, which is one instance."""
+    scores: NDArray[np.float32]
+    """`[N]`: the detector's, or 1 for given boxes and for a title alone."""
+    heads: dict[str, Vectors]
+    """Unit rows `[N, d]` by head: the parts and `read`; zeros where a modality is missing."""
+    words: tuple["Word", ...]
+    """The title's words, in its order."""
+    vectors: Vectors
+    """`[N, D]`, the query vectors."""
+    modality: Modality
+    """What the query has."""
+
+
+@dataclass(frozen=True)
+class Entries:
+    """What a gallery holds of some photos beside their rows."""
+
+    vectors: Vectors
+    """`[N, D]`."""
+    keypoints: list[str]
+    """Packed, see `unbundle.vision.keypoints`."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a query's title.
+
+    Attributes:
+        text: as it stands in the title; what lies beyond the network's title length is no word.
+        belongs: how likely it names each instance's product, `[N]`, 0 to 1.
+    """
+
+    text: str
+    belongs: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a query became on its way to an answer.
+
+    Attributes:
+        encoded: its instances.
+        unknown: share of the title's pieces that the tokenizer does not know.
+    """
+
+    encoded: Encoded
+    unknown: float
+
+
+_traces: ContextVar[list[Trace] | None] = ContextVar("traces", default=None)
+
+
+@contextmanager
+def traced() -> Iterator[list[Trace]]:
+    """Yield a list that takes a trace of every query encoded in the block, in this thread."""
+    traces: list[Trace] = []
+    token = _traces.set(traces)
+    try:
+        yield traces
+    finally:
+        _traces.reset(token)
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """What CAPTURE gives for N instances, and the titles' tokens."""
+
+    vectors: dict[str, Vectors]
+    alignment: NDArray[np.float32]  # [N, T]
+
+
+class Encoder:
+    """Runs a bundle; ready at full speed when it is made.
+
+    Args:
+        bundle: the opened bundle.
+        threads: of each network; 0 takes the cores that this process may use, 8 at most.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+        self.bundle = bundle
+        self._sight = Sight(bundle.folder, bundle.detector, bundle.backbone, threads)
+        self._capture = session(bundle.folder / CAPTURE, threads)
+        self._tokenizer = _tokenizer(bundle)
+        self._projection = np.load(bundle.folder / PROJECTION, allow_pickle=False)
+        # A network's first run plans its memory: no client should wait for it.
+        side = bundle.detector.side
+        self.encode(np.zeros((side, side, 3), np.uint8))
+
+    def propose(self, photo: Photo) -> Proposals:
+        """The products that the detector sees in a photo."""
+        return self._sight.propose([photo])[0]
+
+    def encode(
+        self,
+        photo: Photo | None,
+        caption: str = "",
+        boxes: Boxes | Sequence[Sequence[float]] | None = None,
+    ) -> Encoded:
+        """Encode a query: a photo, a title or both.
+
+        Args:
+            photo: upright RGB pixels.
+            caption: the title; may name only some of the products.
+            boxes: `[N, 4]` in photo pixels, instead of the detector's.
+
+        Raises:
+            UserError: neither photo nor title; a box without area or beyond the photo.
+        """
+        if photo is None:
+            return self._encode_title(caption, boxes)
+        if boxes is None:
+            found = self.propose(photo)
+        else:
+            given = _checked_boxes(boxes, photo)
+            found = Proposals(given, np.ones(len(given), np.float32))
+        visual = self._sight.look([photo], [found.boxes])
+        heads = self._heads(visual, [caption] * len(found.boxes))
+        return self._encoded(found, heads, caption, has_photo=True)
+
+    def encode_gallery(self, photos: Sequence[Photo], captions: Sequence[str]) -> Entries:
+        """Vectors and keypoints of single-product photos, each by its best proposal."""
+        boxes = [found.boxes[:1] for found in self._sight.propose(photos)]
+        heads = self._heads(self._sight.look(photos, boxes), captions)
+        local = [self.keypoints(*pair)[0].pack() for pair in zip(photos, boxes, strict=True)]
+        return Entries(join_parts(heads.vectors, self.bundle.embedding.parts), local)
+
+    def keypoints(self, photo: Photo, boxes: Boxes) -> list[Keypoints]:
+        """The keypoints of some boxes `[N, 4]` of a photo."""
+        return keypoints(photo, boxes, self.bundle.keypoints, self._projection)
+
+    def _encode_title(
+        self, caption: str, boxes: Boxes | Sequence[Sequence[float]] | None
+    ) -> Encoded:
+        if not caption.strip():
+            raise UserError("the query is empty: give a photo, a title or both")
+        if boxes is not None:
+            raise UserError("boxes without a photo: give the photo that they are in")
+        alone = Proposals(np.zeros((0, 4), np.float32), np.ones(1, np.float32))
+        return self._encoded(alone, self._heads(None, [caption]), caption, has_photo=False)
+
+    def _encoded(self, found: Proposals, heads: _Heads, caption: str, has_photo: bool) -> Encoded:
+        settings = self.bundle.embedding
+        mode = modality(has_photo, bool(caption.strip()))
+        vectors = query_vectors(heads.vectors, settings.parts, settings.weights[mode])
+        words = self._words(caption, heads.alignment) if has_photo else ()
+        encoded = Encoded(found.boxes, found.scores, heads.vectors, words, vectors, mode)
+        if (traces := _traces.get()) is not None:
+            traces.append(Trace(encoded, self.unknown(caption)))
+        return encoded
+
+    def unknown(self, caption: str) -> float:
+        """Share of a title's pieces that the tokenizer does not know, 0 without a title."""
+        if not caption.strip():
+            return 0.0
+        encoding = self._tokenizer.encode(caption.strip())
+        pieces = [
+            token
+            for token, word in zip(encoding.tokens, encoding.word_ids, strict=True)
+            if word is not None
+        ]
+        return round(pieces.count(_UNKNOWN) / len(pieces), 4) if pieces else 0.0
+
+    def _words(self, caption: str, alignment: NDArray[np.float32]) -> tuple[Word, ...]:
+        encoding = self._tokenizer.encode(caption.strip())
+        pieces: dict[int, list[int]] = {}
+        for place, word in enumerate(encoding.word_ids):
+            if word is not None:
+                pieces.setdefault(word, []).append(place)
+        words = []
+        for places in pieces.values():
+            start = encoding.offsets[places[0]][0]
+            end = encoding.offsets[places[-1]][1]
+            # A word belongs where its most telling piece does.
+            words.append(Word(caption.strip()[start:end], alignment[:, places].max(axis=1)))
+        return tuple(words)
+
+    def _no_visual(self, count: int) -> Visual:
+        dimension = self.bundle.backbone.dimension
+        return Visual(
+            np.zeros((count, 1, dimension), np.float32),
+            np.zeros((count, 1, 5), np.float32),
+            np.zeros((count, 1), np.int64),
+        )
+
+    def _heads(self, visual: Visual | None, captions: Sequence[str]) -> _Heads:
+        seen = visual or self._no_visual(len(captions))
+        ids, mask = self._title(captions)
+        visual_head, text_head, read, alignment, joint = self._capture.run(
+            ["visual_head", "text_head", "read", "alignment", "joint"],
+            {
+                "input_ids": ids,
+                "attention_mask": mask,
+                "visual": seen.tokens,
+                "geometry": seen.geometry,
+                "visual_mask": seen.mask,
+            },
+        )
+        has_photo = np.float32(visual is not None)
+        has_title = mask.any(axis=1, keepdims=True).astype(np.float32)
+        vectors = {
+            **seen_parts(seen.tokens[:, 0], self.bundle.backbone.features),
+            "visual": visual_head * has_photo,
+            "text": text_head * has_title,
+            "read": read * has_title * has_photo,
+            "joint": joint,
+        }
+        return _Heads(vectors, alignment)
+
+    def _title(self, captions: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        distinct = list(dict.fromkeys(caption.strip() for caption in captions))
+        encodings = dict(zip(distinct, self._tokenizer.encode_batch(distinct), strict=True))
+        rows = [encodings[caption.strip()] for caption in captions]
+        ids = np.asarray([row.ids for row in rows], np.int64)
+        # A missing title is all padding: CAPTURE sees no token of it.
+        mask = np.asarray(
+            [
+                np.multiply(row.attention_mask, bool(caption.strip()))
+                for row, caption in zip(rows, captions, strict=True)
+            ],
+            np.int64,
+        )
+        return ids, mask
+
+
+def _tokenizer(bundle: Bundle) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(bundle.folder / TOKENIZER))
+    tokenizer.enable_truncation(bundle.capture.title_tokens)
+    tokenizer.enable_padding(pad_id=tokenizer.token_to_id("[PAD]") or 0, pad_token="[PAD]")
+    return tokenizer
+
+
+def _checked_boxes(boxes: Boxes | Sequence[Sequence[float]], photo: Photo) -> Boxes:
+    height, width = photo.shape[:2]
+    wanted = f"expected x0,y0,x1,y1 with area, inside the photo of {width} x {height} pixels"
+    if not 1 <= len(boxes) <= MOST_BOXES:
+        raise UserError(f"{len(boxes)} boxes: give 1 to {MOST_BOXES}")
+    for box in boxes:
+        numbers = np.asarray(box, np.float64)
+        shaped = numbers.shape == (4,) and bool(np.isfinite(numbers).all())
+        if shaped:
+            x0, y0, x1, y1 = numbers
+            shaped = 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height
+        if not shaped:
+            raise UserError(f"box {','.join(f'{value:g}' for value in numbers.flat)}: {wanted}")
+    return np.asarray(boxes, np.float32)

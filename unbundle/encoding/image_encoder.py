@@ -1,0 +1,125 @@
+"""What the networks see in photos: proposals, and the visual tokens of boxes.
+
+Queries, ingestion and the export, which measures what int8 costs, look with the same eyes.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from unbundle.encoding.bundle import BACKBONE, DETECTOR, BackboneSettings, DetectorSettings
+from unbundle.vision.boxes import Boxes
+from unbundle.vision.imaging import Photo, crops, geometry, letterbox, normalise
+from unbundle.vision.proposals import select_proposals
+
+MOST_THREADS = 8
+"""Of a network that is not told how many: its layers are too small to share among more cores."""
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """What the detector sees in a photo, best first; the whole photo with score 0 if nothing."""
+
+    boxes: Boxes
+    """`[N, 4]` in photo pixels."""
+    scores: NDArray[np.float32]
+    """`[N]`, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Visual:
+    """Visual input of CAPTURE, a row per instance."""
+
+    tokens: NDArray[np.float32]
+    """`[N, V, D]`."""
+    geometry: NDArray[np.float32]
+    """`[N, V, 5]`."""
+    mask: NDArray[np.int64]
+    """`[N, V]`."""
+
+
+class Sight:
+    """Detector and backbone.
+
+    Args:
+        folder: of the networks.
+        detector: its input and what becomes of its boxes.
+        backbone: its input.
+        threads: of each network; 0 takes the cores that this process may use, 8 at most.
+    """
+
+    def __init__(
+        self, folder: Path, detector: DetectorSettings, backbone: BackboneSettings, threads: int = 0
+    ) -> None:
+        self._settings, self._crop = detector, backbone
+        self._detector = session(folder / DETECTOR, threads)
+        self._backbone = session(folder / BACKBONE, threads)
+
+    def propose(self, photos: Sequence[Photo]) -> list[Proposals]:
+        """The products that the detector sees in each photo; all photos are one batch."""
+        settings = self._settings
+        inputs = [letterbox(photo, settings.side) for photo in photos]
+        images = np.stack([image for image, _ in inputs])
+        all_boxes, all_scores = self._detector.run(["boxes", "scores"], {"image": images})
+        found = []
+        for photo, (_, factor), boxes, scores in zip(
+            photos, inputs, all_boxes, all_scores, strict=True
+        ):
+            height, width = photo.shape[:2]
+            selected = select_proposals(
+                boxes,
+                scores,
+                factor,
+                width,
+                height,
+                settings.min_score,
+                settings.nms_iou,
+                settings.max_proposals,
+            )
+            found.append(Proposals(*selected))
+        return found
+
+    def look(self, photos: Sequence[Photo], boxes: Sequence[Boxes]) -> Visual:
+        """Visual tokens of some boxes `[N_i, 4]` of each photo; all boxes are one batch."""
+        settings = self._crop
+        pairs = list(zip(photos, boxes, strict=True))
+        cut = np.concatenate([crops(photo, rows, settings.side) for photo, rows in pairs])
+        batch = normalise(cut, settings.mean, settings.std)
+        (tokens,) = self._backbone.run(["tokens"], {"crops": batch})
+        places = np.concatenate(
+            [geometry(rows, photo.shape[1], photo.shape[0]) for photo, rows in pairs]
+        )
+        count, length = tokens.shape[:2]
+        return Visual(
+            tokens,
+            np.repeat(places[:, None], length, axis=1),
+            np.ones((count, length), np.int64),
+        )
+
+
+def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """A network on ONNX Runtime's CPU provider.
+
+    Args:
+        path: of the network.
+        threads: 0 takes the cores that this process may use, 8 at most.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or min(_cores(), MOST_THREADS)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Three networks in turn: a pool that spins after its network is done slows the next one's.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _cores() -> int:
+    # A container may use fewer cores than the machine has; only Linux tells.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,244 @@
+"""The routes of the REST service."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path as Folder
+from typing import Annotated
+
+from fastapi import FastAPI, Path, Request, Response
+from fastapi import Query as Parameter
+
+from unbundle.base.errors import UserError
+from unbundle.base.limits import USUAL_K, Limits
+from unbundle.http.admission import Desk, at_once
+from unbundle.http.champion import Live
+from unbundle.http.openapi import BATCH_BODY, SEARCH_BODY, described, problems
+from unbundle.http.page_routes import add_page, add_pictures
+from unbundle.http.problems import Kind, Problem, ProblemError, refused, tell_problems
+from unbundle.http.product_routes import add_changes
+from unbundle.http.requests import Query, read_batch, read_query
+from unbundle.http.telemetry import MEDIA_TYPE as METRICS
+from unbundle.http.telemetry import Measured, Telemetry
+from unbundle.http.workers import Workers
+from unbundle.index.gallery import Hit
+from unbundle.index.journal import Journal
+from unbundle.query.search import Answer, Question
+from unbundle.recording.recorder import Recorder
+from unbundle.vision.imaging import open_upload
+
+_JOURNAL = Journal()
+Identifier = Annotated[str, Path(description="Id of a photo of the catalogue.")]
+
+
+@dataclass(frozen=True)
+class Product:
+    """One photo of the catalogue."""
+
+    id: str
+    label: str
+    """The product; empty where the catalogue does not say."""
+    caption: str
+    image: str
+    """Path relative to the catalogue's folder."""
+    fields: dict[str, str | float | None]
+    """Cells of the catalogue's own columns by column name; null for a number that is not there."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One entry per query of a batch, in order."""
+
+    answers: tuple[Answer | Problem, ...]
+    """A query's answer, or, with `status`, what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Similar:
+    """The products nearest to one, best first, and what they were found with."""
+
+    hits: tuple[Hit, ...]
+    collection: str
+    bundle: str
+
+
+def create_app(
+    live: Live,
+    limits: Limits,
+    journal: Journal = _JOURNAL,
+    recorder: Recorder | None = None,
+    images: Folder | None = None,
+    samples: Folder | None = None,
+) -> FastAPI:
+    """The service around a champion, which it opens when it starts and closes when it stops.
+
+    Args:
+        live: the champion.
+        limits: of requests.
+        journal: where changes of products are recorded.
+        recorder: keeps the queries of `/search`; None keeps nothing.
+        images: the catalogue's folder, for pictures.
+        samples: a folder of photos to try, see `unbundle.http.page_routes.read_samples`.
+    """
+    workers = Workers(limits.workers, limits.queue)
+    painters = Workers(limits.workers, limits.queue)
+    telemetry = Telemetry(workers, live)
+    desk = Desk(live, workers, limits)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with live:
+            yield
+            workers.close()
+            painters.close()
+
+    # The framework's pages of documentation load scripts from another host.
+    app = FastAPI(
+        title="unbundle",
+        description="Finds every single product of a bundle photo in a catalogue.",
+        version=version("unbundle"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_middleware(Measured, telemetry=telemetry)
+    tell_problems(app, limits.retry_after)
+    _add_queries(app, desk, telemetry, limits, recorder)
+    add_changes(app, desk, live, limits, journal)
+    add_pictures(app, live, Desk(live, painters, limits), limits, images, samples)
+    _add_health(app, live, telemetry, limits)
+    add_page(app)
+    described(app)
+    return app
+
+
+def _add_queries(
+    app: FastAPI, desk: Desk, telemetry: Telemetry, limits: Limits, recorder: Recorder | None
+) -> None:
+    wanted = Annotated[int, Parameter(ge=1, le=limits.k, description="Products.")]
+    usual = min(USUAL_K, limits.k)
+
+    @app.post("/search", openapi_extra=SEARCH_BODY, responses=problems(400, 408, 413, 415, 422))
+    async def search(request: Request) -> Answer:
+        """Find the products of a photo, of a title, or of both."""
+
+        async def read(request: Request) -> Callable[[], Answer]:
+            query = await read_query(request, limits)
+            return lambda: _recorded(recorder, query(), lambda one: _search(desk.live, one, limits))
+
+        answer = await desk.answer(request, read)
+        telemetry.answer(answer)
+        return answer
+
+    @app.post(
+        "/search/batch", openapi_extra=BATCH_BODY, responses=problems(400, 408, 413, 415, 422)
+    )
+    async def batch(request: Request) -> Answers:
+        """Answer several queries, with as few searches of the index as their filters allow."""
+
+        async def read(request: Request) -> Callable[[], Answers]:
+            queries = await read_batch(request, limits)
+            return lambda: _batch(desk.live, queries(), limits)
+
+        answered = await desk.answer(request, read)
+        for answer in answered.answers:
+            if isinstance(answer, Answer):
+                telemetry.answer(answer)
+        return answered
+
+    @app.get("/products/{identifier}", responses=problems(404))
+    async def product(request: Request, identifier: Identifier) -> Product:
+        """One photo of the catalogue."""
+        return await desk.answer(request, at_once(lambda: _product(desk.live, identifier)))
+
+    @app.get("/products/{identifier}/similar", responses=problems(404, 422))
+    async def similar(request: Request, identifier: Identifier, k: wanted = usual) -> Similar:
+        """The other products nearest to a photo of the catalogue, by its stored vector."""
+        return await desk.answer(request, at_once(lambda: _similar(desk.live, identifier, k)))
+
+
+def _add_health(app: FastAPI, live: Live, telemetry: Telemetry, limits: Limits) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Whether the process runs."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", responses=problems())
+    async def readyz() -> dict[str, str]:
+        """Whether queries are answered: an index serves together with the bundle that made it."""
+        state = live.state
+        if not state.ready:
+            later = {"Retry-After": str(limits.retry_after)}
+            raise ProblemError(Kind.NOT_READY, state.problem, later)
+        return {
+            "status": "behind" if state.problem else "ready",
+            "collection": state.collection or "",
+            "bundle": state.bundle or "",
+            "detail": state.problem,
+        }
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Figures in Prometheus' text format."""
+        return Response(telemetry.text(), media_type=METRICS)
+
+
+def _recorded(recorder: Recorder | None, query: Query, answer: Callable[[Query], Answer]) -> Answer:
+    if recorder is None:
+        return answer(query)
+    # What leaves hits out cannot be compared with what another index answers.
+    filtered = bool(query.filters) or bool(query.offset) or query.min_score is not None
+    given = query.boxes is not None
+    return recorder.answering(query.photo, query.caption, given, filtered, lambda: answer(query))
+
+
+def _search(live: Live, query: Query, limits: Limits) -> Answer:
+    with live.champion() as search:
+        (answer,) = search.batch([_question(query, limits)])
+    if isinstance(answer, UserError):
+        raise answer
+    return answer
+
+
+def _batch(live: Live, queries: Sequence[Query | ProblemError], limits: Limits) -> Answers:
+    asked = [_question(query, limits) for query in queries if isinstance(query, Query)]
+    with live.champion() as search:
+        answers = iter(search.batch(asked))
+    return Answers(
+        tuple(
+            query.problem if isinstance(query, ProblemError) else _told(next(answers))
+            for query in queries
+        )
+    )
+
+
+def _told(answer: Answer | UserError) -> Answer | Problem:
+    return refused(answer).problem if isinstance(answer, UserError) else answer
+
+
+def _question(query: Query, limits: Limits) -> Question:
+    content = query.photo
+    return Question(
+        # Decoded in its turn: the photos of a batch would fill the memory.
+        None if content is None else lambda: open_upload(content, limits.pixels),
+        query.caption,
+        query.k,
+        query.boxes,
+        query.filters,
+        query.bundle_price,
+        query.min_score,
+        query.offset,
+    )
+
+
+def _product(live: Live, identifier: str) -> Product:
+    with live.champion() as search:
+        hit = search.product(identifier)
+    return Product(hit.id, hit.label, hit.caption, hit.image, hit.fields)
+
+
+def _similar(live: Live, identifier: str, k: int) -> Similar:
+    with live.champion() as search:
+        hits = search.similar(identifier, k)
+        return Similar(hits, search.gallery.name, search.encoder.bundle.version)

@@ -1,0 +1,1 @@
+"""One query answered: boxes, search, re-ranking, the open-set score, prices."""

@@ -1,0 +1,43 @@
+"""How likely the products of a query are in the catalogue, by the photos around its instances."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from unbundle.encoding.bundle import Bundle, KnownSettings
+from unbundle.query.rerank import Asked, Looked
+from unbundle.ranking.embedding import split_parts, term_scores
+from unbundle.ranking.open_set import NEAREST, Nearest, among, probability, signs
+
+
+def chances(bundle: Bundle, query: Asked, looked: Sequence[Looked]) -> list[float | None]:
+    """The probability of each instance of a query; None where the bundle was not calibrated.
+
+    Args:
+        bundle: that made the gallery.
+        query: what was asked.
+        looked: what lies nearest to each of its instances.
+    """
+    settings = bundle.known.get(query.encoded.modality)
+    if settings is None or not query.keypoints:
+        return [None] * len(looked)
+    return [_chance(near, query, row, bundle, settings) for row, near in enumerate(looked)]
+
+
+def _chance(near: Looked, query: Asked, row: int, bundle: Bundle, settings: KnownSettings) -> float:
+    hits = [hit for hit in near.found.photos if hit.id in near.evidence][:NEAREST]
+    if not hits:
+        return 0.0
+    embedding = bundle.embedding
+    vectors = np.stack([near.stored[hit.id].vector for hit in hits])
+    parts = split_parts(vectors, embedding.parts, embedding.dimensions)
+    mine = {head: rows[row : row + 1] for head, rows in query.encoded.heads.items()}
+    nearest = Nearest(
+        np.asarray([hit.score for hit in hits], np.float32),
+        [hit.product for hit in hits],
+        {term: values[0] for term, values in term_scores(mine, parts).items()},
+        among(parts),
+        [near.evidence[hit.id] for hit in hits],
+        len(query.keypoints[row]),
+    )
+    return probability(signs(nearest), settings.weights, settings.trees)

@@ -1,0 +1,1 @@
+"""Served queries kept on disk, for replays and the drift watch."""

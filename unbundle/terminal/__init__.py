@@ -1,0 +1,1 @@
+"""What the command line shows: status, doctor, bench, pictures of answers."""

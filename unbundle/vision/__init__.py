@@ -1,0 +1,1 @@
+"""Pixels, boxes and local features: no networks and no catalogue."""
