@@ -26,7 +26,7 @@ from models.detector import Detector
 from models.onnx_export import image_session
 from tasks.base.params import Detect, load_params
 from tasks.data.table import QUERIES, TABLE, parse_boxes, parse_labels, read_rows
-from tasks.detect import Sighting, sightings
+from tasks.detection.proposals import Sighting, sightings
 from tasks.metrics.detection import Scene, summarise
 from tests.support.styles import Size, write_catalogue
 from unbundle.base.atomic import atomic_file

@@ -26,9 +26,9 @@ from models.losses import IGNORED
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
-from tasks.pretrain import tokenizer_of
 from tasks.pretraining.batches import Batch, Pairs, Titles
 from tasks.pretraining.losses import CaptureForPretraining
+from tasks.pretraining.tokenizer import tokenizer_of
 from tasks.pretraining.training import Run
 from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_file

@@ -40,7 +40,8 @@ from tasks.base.params import load_params
 from tasks.base.progress import track
 from tasks.base.workspace import Workspace
 from tasks.data.table import COLUMNS
-from tasks.ingest import Receipt, ingest, milvus_uri
+from tasks.index.receipt import Receipt, milvus_uri
+from tasks.ingest import ingest
 from tasks.refresh import refresh
 from tests.support.bundles import scene, write_bundle
 from unbundle.index.database import Database

@@ -52,7 +52,7 @@ def run_to_promotion(root: Path, *stages: str) -> State[None]:
         return Failed(message=decided.message)
     decision = cast(Decision, decided.result())
     params = load_params(root / "params.yaml")
-    approval = _ask(root, params) if awaits_approval(decision, params) else None
+    approval = _ask(root, params, decision) if awaits_approval(decision, params) else None
     concluded = conclude_promotion(root, decision, approval, return_state=True)
     return State(type=concluded.type, name=concluded.name, message=concluded.message)
 
@@ -98,9 +98,11 @@ def conclude_promotion(root: Path, decision: Decision, approval: Approval | None
     return Completed(name="Promoted", message=outcome + back)
 
 
-def _ask(root: Path, params: Params) -> Approval:
+def _ask(root: Path, params: Params, decision: Decision) -> Approval:
     """A person's word on the candidate that waits; suspends the run of a deployment until then."""
-    pending = Pending.read(Workspace(root).pending)
+    path = Workspace(root).pending
+    Pending.ask(path, decision)
+    pending = Pending.read(path)
     if pending is None or pending.expired(params.promote):
         return nobody(params.promote)
     context = FlowRunContext.get()

@@ -15,8 +15,8 @@ from flows.reporting.reports import report_refresh
 from flows.running.terminal import run_flow
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
+from tasks.index.refresh import Refresh
 from tasks.index.refresh_plan import Task
-from tasks.refresh import Refresh
 from unbundle.base.errors import UserError
 
 

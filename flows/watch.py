@@ -16,7 +16,7 @@ from flows.reporting.reports import report_drift
 from flows.running.terminal import run_flow
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
-from tasks.watch import Drift
+from tasks.monitoring.drift_report import Drift
 from tasks.watch import watch as find_drift
 from unbundle.base.errors import UserError
 

@@ -3,28 +3,22 @@
 python -m tasks.ablation_table
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from tasks.ablation import Material, scored
 from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
 from tasks.calibration.term_weights import DEPTH
+from tasks.evaluation.ablation import Material, _cells, _columns, compare, markdown, scored
 from tasks.evaluation.baselines import BM25, Gallery, Titles, rank_baselines
 from tasks.evaluation.unseen import is_unseen
-from tasks.metrics.ranking import bootstrap
 from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_folder, write_json
 from unbundle.base.errors import UserError
 from unbundle.ranking.embedding import seen_parts
-
-OURS = "CAPTURE"
-"""The row that the others are compared with."""
 
 BASELINES = {
     "image": "image only (raw feature)",
@@ -68,60 +62,6 @@ def ablation_table(workspace: Workspace, params: Params) -> None:
     for title, rows in compared.items():
         _print(rows, title)
     console.print(f"  → {workspace.ablation_report}")
-
-
-def compare(table: pd.DataFrame, resamples: int, seed: int) -> list[dict[str, object]]:
-    """One entry a row: both means and both differences, `OURS` less the row, with intervals.
-
-    Args:
-        table: columns row, query, ap, coverage and, where there is a network, parameters.
-        resamples: of the bootstrap over queries.
-        seed: of the bootstrap.
-    """
-    groups = dict(iter(table.groupby("row", sort=False)))
-    ours = groups[OURS].set_index("query")
-    rows: list[dict[str, object]] = []
-    for name, group in groups.items():
-        values = group.set_index("query").loc[ours.index]
-        entry: dict[str, object] = {"row": name}
-        if "parameters" in values and np.isfinite(values["parameters"].iloc[0]):
-            entry["parameters"] = int(values["parameters"].iloc[0])
-        for key, label in (("ap", "mAP"), ("coverage", "coverage")):
-            column = values[key].to_numpy(np.float64)
-            less = ours[key].to_numpy(np.float64) - column
-            entry[label] = bootstrap(column, resamples, seed).as_json()
-            entry[f"{label} of {OURS} less it"] = bootstrap(less, resamples, seed).as_json()
-        rows.append(entry)
-    return rows
-
-
-def markdown(rows: list[dict[str, object]], title: str) -> str:
-    """The table as Markdown."""
-    lines = [f"# Ablation, {title}", "", "95 % bootstrap intervals; differences are paired.", ""]
-    columns = _columns()
-    lines += ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
-    lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _columns() -> list[str]:
-    less = f"{OURS} less it"
-    return ["", "parameters", f"mAP@{DEPTH}", less, f"coverage@{DEPTH}", less]
-
-
-def _cells(row: Mapping[str, object]) -> list[str]:
-    cells = [str(row["row"]), f"{row['parameters']:,}" if "parameters" in row else ""]
-    for label in ("mAP", "coverage"):
-        cells.append("{mean:.3f} ({low:.3f} to {high:.3f})".format(**_interval(row[label])))
-        less = _interval(row[f"{label} of {OURS} less it"])
-        ours = row["row"] == OURS
-        cells.append("" if ours else "{mean:+.3f} ({low:+.3f} to {high:+.3f})".format(**less))
-    return cells
-
-
-def _interval(value: object) -> dict[str, float]:
-    assert isinstance(value, dict)
-    return value
 
 
 def _print(rows: list[dict[str, object]], title: str) -> None:

@@ -11,25 +11,29 @@ format to `rankings/`. Rankings of any system are scored on Product1M's annotati
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from tasks.base.command import run_stage
-from tasks.base.curves import Curves
 from tasks.base.params import Params, load_params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.evaluation.diagnosis import inspect
 from tasks.evaluation.published import Protocol, Split, score_file
-from tasks.evaluation.queries import Queries, read_queries, retrieve
-from tasks.evaluation.report import COVERAGE, RELIABILITY, write_report
-from tasks.evaluation.scores import Rankings, Scores, figures, score
-from tasks.ingest import Receipt, milvus_uri
-from tasks.metrics.ranking import Corrected, coverage_by_depth
+from tasks.evaluation.queries import read_queries, retrieve
+from tasks.evaluation.report import (
+    COVERAGE,
+    RELIABILITY,
+    coverage_curves,
+    reliability_curve,
+    write_report,
+)
+from tasks.evaluation.scores import Scores, figures, score
+from tasks.index.receipt import Receipt, milvus_uri
+from tasks.metrics.ranking import Corrected
 from tasks.metrics.rankings_file import write_rankings
 from unbundle.base.atomic import write_json
 from unbundle.base.errors import UserError
@@ -63,8 +67,8 @@ def evaluate(workspace: Workspace, params: Params) -> None:
     values = facts | figures(scores, queries, inspection, bundle.known, params)
     systems = {"CAPTURE": rankings, **inspection.baselines}
     curves = {
-        COVERAGE: _coverage(systems, queries, params.evaluate.depth),
-        RELIABILITY: _reliability(values["known"]),
+        COVERAGE: coverage_curves(systems, queries, params.evaluate.depth),
+        RELIABILITY: reliability_curve(values["known"]),
     }
     misses = inspection.misses
     write_report(workspace, queries, found, rows, misses, scores, curves, params.evaluate)
@@ -80,22 +84,6 @@ def evaluate(workspace: Workspace, params: Params) -> None:
     console.print(
         f"  figures → {workspace.retrieval_metrics}, pictures → {workspace.retrieval_report}"
     )
-
-
-def _coverage(systems: Mapping[str, Rankings], queries: Queries, depth: int) -> Curves:
-    """Instance coverage of each system at every K; DVC's plots name no field with a space."""
-    columns: dict[str, Sequence[float]] = {"k": range(1, depth + 1)}
-    for name, ranked in systems.items():
-        curve = coverage_by_depth(ranked, queries.labels, queries.gallery, depth)
-        columns[name.replace(" ", "_")] = curve.tolist()
-    return Curves("instance coverage by depth", columns)
-
-
-def _reliability(known: Mapping[str, Any] | None) -> Curves:
-    """How often a product is in the catalogue, by the probability that was told."""
-    bins = known["reliability"] if known else []
-    columns = {name: [row[name] for row in bins] for name in ("probability", "known")}
-    return Curves("is it in the catalogue", columns, diagonal=True)
 
 
 def _fitted_split(bundle: Path) -> str | None:

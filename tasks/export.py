@@ -8,31 +8,26 @@ int8 costs where `export.precision` asks for it; the gate reads both.
 
 import hashlib
 import json
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from models.backbone import load_backbone
-from models.capture import CaptureModel
-from models.detector import Detector
-from models.onnx_export import HEADS, CaptureHeads, export_capture
+from models.onnx_export import HEADS
 from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
-from tasks.calibration.encoded_queries import Arrays, StoredPhotos, capture_inputs
+from tasks.bundling.int8 import asked_rows, calibration, cost, see
+from tasks.bundling.networks import Exported, bundle_backbone, bundle_capture, bundle_detector
+from tasks.bundling.parity import compare
+from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.calibration.fit import Fitted, fit, fitted_queries
-from tasks.calibration.int8 import asked_rows, calibration, cost, see
 from tasks.calibration.keypoint_matches import described
-from tasks.calibration.parity import Parity, compare
 from tasks.calibration.term_weights import DEPTH
 from tasks.data.manifest import read_manifest, spread
 from tasks.tokens.store import FeatureStore
@@ -52,31 +47,9 @@ from unbundle.encoding.bundle import (
 )
 from unbundle.encoding.image_encoder import session
 from unbundle.ranking.embedding import PARTS
-from unbundle.vision.imaging import Photo, crops, letterbox, normalise, open_photo
 from unbundle.vision.keypoints import Keypoints, KeypointSettings
 
-Outputs = Sequence[NDArray[Any]]
-
 NETWORKS = {"detector": DETECTOR, "backbone": BACKBONE, "capture": CAPTURE}
-
-
-@dataclass(frozen=True)
-class Exported:
-    """A network of the bundle, fp32.
-
-    Attributes:
-        parity: with torch.
-        inputs: that it was compared on.
-        outputs: what it gave for them, as they are compared.
-        compared: from what ONNX Runtime returns to such outputs.
-        searched: whether they are embeddings whose neighbours matter.
-    """
-
-    parity: Parity
-    inputs: Arrays
-    outputs: Outputs
-    compared: Callable[[Outputs], Outputs]
-    searched: bool
 
 
 def export(workspace: Workspace, params: Params) -> None:
@@ -88,9 +61,9 @@ def export(workspace: Workspace, params: Params) -> None:
     manifest = read_manifest(workspace.manifest)
     with atomic_folder(workspace.bundle) as folder:
         exported = {
-            "detector": _export_detector(workspace, params, manifest, folder),
-            "backbone": _export_backbone(workspace, params, manifest, folder),
-            "capture": _export_capture(workspace, params, manifest, folder),
+            "detector": bundle_detector(workspace, params, manifest, folder),
+            "backbone": bundle_backbone(workspace, params, manifest, folder),
+            "capture": bundle_capture(workspace, params, manifest, folder),
         }
         facts = _facts(workspace, params, folder)
         store = FeatureStore.open(workspace.features)
@@ -212,84 +185,6 @@ def _local(
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _sample(workspace: Workspace, manifest: pd.DataFrame, count: int) -> list[Photo]:
-    images: list[str] = spread(manifest, count)["image"].tolist()
-    return [open_photo(workspace.catalogue / image) for image in images]
-
-
-def _exported(
-    path: Path,
-    inputs: Arrays,
-    expected: Outputs,
-    compared: Callable[[Outputs], Outputs],
-    searched: bool,
-) -> Exported:
-    found = compared(session(path).run(None, inputs))
-    parity = compare(compared(expected), found, searched)
-    return Exported(parity, inputs, found, compared, searched)
-
-
-def _export_detector(
-    workspace: Workspace, params: Params, manifest: pd.DataFrame, folder: Path
-) -> Exported:
-    detector = Detector.from_pretrained(workspace.detector).eval()
-    side = params.detect.side
-    shutil.copyfile(workspace.detector / DETECTOR, folder / DETECTOR)
-    photos = _sample(workspace, manifest, params.export.parity_photos)
-    images = np.stack([letterbox(photo, side)[0] for photo in photos])
-    with torch.inference_mode():
-        boxes, scores = detector(torch.from_numpy(images))
-
-    def compared(outputs: Outputs) -> Outputs:
-        # Boxes in units of the input's side, so that one tolerance fits both outputs.
-        return [outputs[0] / side, outputs[1]]
-
-    expected = [boxes.numpy(), scores.numpy()]
-    return _exported(folder / DETECTOR, {"image": images}, expected, compared, searched=False)
-
-
-def _export_backbone(
-    workspace: Workspace, params: Params, manifest: pd.DataFrame, folder: Path
-) -> Exported:
-    backbone = load_backbone(params.features.backbone, params.features.grid)
-    side = params.features.side
-    shutil.copyfile(workspace.features / BACKBONE, folder / BACKBONE)
-    whole = [
-        crops(photo, np.asarray([[0, 0, photo.shape[1], photo.shape[0]]], np.float32), side)
-        for photo in _sample(workspace, manifest, params.export.parity_photos)
-    ]
-    inputs = normalise(np.concatenate(whole), backbone.mean, backbone.std)
-    with torch.inference_mode():
-        tokens = backbone(torch.from_numpy(inputs)).numpy()
-    return _exported(
-        folder / BACKBONE,
-        {"crops": inputs},
-        [tokens],
-        # The colours are no estimate: together they would hide what the feature map lost.
-        lambda outputs: list(np.split(outputs[0][:, 0], [backbone.features], axis=1)),
-        searched=True,
-    )
-
-
-def _export_capture(
-    workspace: Workspace, params: Params, manifest: pd.DataFrame, folder: Path
-) -> Exported:
-    capture = CaptureModel.from_pretrained(workspace.capture).eval()
-    export_capture(capture, folder / CAPTURE)
-    tokenizer = Tokenizer.from_file(str(workspace.capture / TOKENIZER))
-    tokenizer.save(str(folder / TOKENIZER))
-    store = FeatureStore.open(workspace.features)
-    rows = np.linspace(0, len(store.index) - 1, min(len(store.index), params.export.parity_photos))
-    captions = manifest.set_index("id")["caption"]
-    chosen = [int(row) for row in rows]
-    titles = [captions[store.index["id"].iloc[row]] for row in chosen]
-    inputs = capture_inputs(store, chosen, titles, tokenizer, params.pretrain.model.title_tokens)
-    with torch.inference_mode():
-        heads = CaptureHeads(capture)(**{name: torch.from_numpy(x) for name, x in inputs.items()})
-    expected = [head.numpy() for head in heads]
-    return _exported(folder / CAPTURE, inputs, expected, list, searched=True)
 
 
 def _facts(workspace: Workspace, params: Params, folder: Path) -> dict[str, Any]:

@@ -11,57 +11,27 @@ and ends with the same vectors.
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
 
 from tasks.base.command import run_stage
 from tasks.base.digests import digest
 from tasks.base.params import Ingest, Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
+from tasks.index.gallery_rows import read_gallery, traced
+from tasks.index.receipt import Receipt, milvus_uri
 from unbundle.base.atomic import write_json
 from unbundle.base.errors import UserError
 from unbundle.encoding.bundle import Bundle
-from unbundle.index.columns import Column, infer_columns
-from unbundle.index.database import Database, Hnsw, address, shown
-from unbundle.index.gallery import Gallery, Item, content_digest
-from unbundle.index.journal import sha256
+from unbundle.index.columns import infer_columns
+from unbundle.index.database import Database, Hnsw, shown
+from unbundle.index.gallery import Gallery, Item
 from unbundle.vision.imaging import open_photo
 
 SCHEMA = 3
 """Counted up when collections of another make are needed."""
 
 _POLL = 1.0  # seconds
-
-OWN = {"id", "image", "caption", "labels", "split", "kind", "boxes", "width", "height"}
-"""Columns of the manifest that are not the catalogue's own."""
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What ingestion put where; the same inputs give the same receipt."""
-
-    collection: str
-    rows: int
-    bundle: str
-    """Version."""
-    gallery: str
-    """Digest of the gallery's rows and photos."""
-    uri: str
-    dimension: int
-    index: dict[str, str | int]
-
-    @classmethod
-    def read(cls, path: Path) -> "Receipt":
-        """Read a receipt.
-
-        Raises:
-            UserError: there is none.
-        """
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; run `dvc repro ingest`")
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def ingest(workspace: Workspace, params: Params) -> None:
@@ -76,7 +46,7 @@ def ingest(workspace: Workspace, params: Params) -> None:
     columns = infer_columns(
         {name: [item.columns[name] for item in items] for name in items[0].columns}
     )
-    items = [_traced(item, workspace.catalogue, columns) for item in items]
+    items = [traced(item, workspace.catalogue, columns) for item in items]
     content = digest(*(item.digest for item in items))[:16]
     hnsw = Hnsw(**params.ingest.hnsw.model_dump())
     with Database(milvus_uri(workspace, params.ingest), create=True) as database:
@@ -103,49 +73,6 @@ def ingest(workspace: Workspace, params: Params) -> None:
             index=index,
         )
     write_json(workspace.receipt, asdict(receipt))
-
-
-def milvus_uri(workspace: Workspace, params: Ingest) -> str:
-    """MILVUS_URI of the environment, else `ingest.uri`, else the workspace's Milvus Lite."""
-    return address(params.uri or str(workspace.milvus))
-
-
-def read_gallery(manifest: Path) -> list[Item]:
-    """The gallery rows of a manifest, by id; a row's first label is its product.
-
-    Raises:
-        UserError: the manifest is missing or has no gallery row.
-    """
-    # Not pandas: a stage that finds nothing to do must end at once.
-    import pyarrow.parquet
-
-    if not manifest.is_file():
-        raise UserError(f"{manifest}: no such file; run `dvc repro validate`")
-    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(
-        manifest, filters=[("split", "=", "gallery")]
-    ).to_pylist()
-    if not rows:
-        raise UserError(f"{manifest}: no row of split gallery; give the single products this split")
-    return sorted((_item(row) for row in rows), key=lambda item: item.id)
-
-
-def _item(row: dict[str, Any]) -> Item:
-    return Item(
-        id=row["id"],
-        label=row["labels"][0] if row["labels"] else "",
-        caption=row["caption"],
-        image=row["image"],
-        columns={name: value for name, value in row.items() if name not in OWN},
-    )
-
-
-def _traced(item: Item, folder: Path, columns: Sequence[Column]) -> Item:
-    # Bytes and not dates: a checkout or `dvc checkout` gives the same photos new dates.
-    path = folder / item.image
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run `dvc repro validate`")
-    made_from = content_digest(item, sha256(path.read_bytes()), columns)
-    return replace(item, digest=made_from, source=made_from)
 
 
 def _fill(

@@ -8,44 +8,31 @@ that is as wrong as a detector's. CAPTURE's second pass sees these (`tasks.pretr
 that both show one product costs no label. Shards are kept and spread as those of stage `features`.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
 from models.backbone import Backbone, load_backbone
 from tasks.base.command import run_stage
 from tasks.base.digests import digest
-from tasks.base.params import Cutouts, Features, Params
+from tasks.base.params import Features, Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
-from tasks.detect import CERTAIN
-from tasks.features import BACKBONE, backbone_session, visual_tokens
-from tasks.synthesis.cutouts import cut_out, shrink
-from tasks.synthesis.product_views import Scenery, seen
-from tasks.synthesis.sprites import Sprite, sprite_of
-from tasks.tokens.store import FeatureStore, begin, finish, missing, shard_path, work_folder
+from tasks.synthesis.product_views import Drawn, draw_views
+from tasks.tokens.backbone import BACKBONE, backbone_session, visual_tokens
+from tasks.tokens.shards import begin, finish, missing, prefetched, shard_path, work_folder
+from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_file
-from unbundle.vision.boxes import Boxes
-from unbundle.vision.imaging import Photo, open_photo
-
-T = TypeVar("T")
-Drawn = tuple[NDArray[np.uint8], NDArray[np.float32]]
-"""Crops of a shard's views, and their places."""
 
 
 def views(workspace: Workspace, params: Params) -> None:
     """Write `data/views/`, a feature store: `views.count` rows of each single product's photo."""
     work, lacking = shard_folder(workspace, params), missing_shards(workspace, params)
-    drawn = _ahead(lambda number: _draw(workspace, params, work, number, 0), lacking)
+    drawn = prefetched(lambda number: _draw(workspace, params, work, number, 0), lacking)
     shards = track(lacking, "views of products, shards")
     for number, views_of_shard in zip(shards, drawn, strict=True):
         _write(workspace, params, work, number, views_of_shard, 0)
@@ -70,21 +57,9 @@ def missing_shards(workspace: Workspace, params: Params) -> list[int]:
 def write_shard(
     workspace: Workspace, params: Params, work: Path, number: int, threads: int = 0
 ) -> None:
-    """Write one of the `missing_shards`, as `tasks.tokens.store.WriteShard` says."""
+    """Write one of the `missing_shards`, as `tasks.tokens.shards.WriteShard` says."""
     drawn = _draw(workspace, params, work, number, threads)
     _write(workspace, params, work, number, drawn, threads)
-
-
-def _ahead(draw: Callable[[int], T], numbers: Sequence[int]) -> Iterator[T]:
-    """What `draw` makes of each number, the next one's while the caller works on this one's."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting: deque[Future[T]] = deque()
-        for number in numbers:
-            waiting.append(pool.submit(draw, number))
-            if len(waiting) > 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _draw(workspace: Workspace, params: Params, work: Path, number: int, threads: int) -> Drawn:
@@ -94,7 +69,7 @@ def _draw(workspace: Workspace, params: Params, work: Path, number: int, threads
     files = [workspace.catalogue / image for image in part["image"]]
     corners = boxes.loc[part["id"], ["x0", "y0", "x1", "y1"]].to_numpy(np.float32)
     random = np.random.default_rng([params.seed, number])
-    return _seen(files, corners, params, random, threads)
+    return draw_views(files, corners, params, random, threads)
 
 
 def _write(
@@ -140,39 +115,6 @@ def _network(
 ) -> tuple[Backbone, InferenceSession]:
     # As `_inputs`.
     return load_backbone(params.backbone, params.grid), backbone_session(path, threads)
-
-
-def _seen(
-    files: Sequence[Path],
-    boxes: Boxes,
-    params: Params,
-    random: np.random.Generator,
-    threads: int,
-) -> Drawn:
-    # OpenCV lets go of the interpreter while it cuts.
-    with ThreadPoolExecutor(threads or None) as pool:
-        pairs = list(pool.map(partial(_product, params=params.detect.cutouts), files, boxes))
-    products = [product for product, _ in pairs]
-    rooms = [room for _, room in pairs][: params.detect.pseudo_bundles.photos]
-    scenery = Scenery(products, rooms, params.views, params.detect.pseudo_bundles)
-    side = params.features.side
-    shown = [
-        seen(product, scenery, side, random)
-        for product in products
-        for _ in range(params.views.count)
-    ]
-    return np.stack([crop for crop, _ in shown]), np.stack([place for _, place in shown])
-
-
-def _product(file: Path, box: NDArray[np.float32], params: Cutouts) -> tuple[Sprite, Photo]:
-    """What a photo shows, and the photo, scaled down; its box as it is where it cannot be cut."""
-    photo = open_photo(file)
-    cutout = cut_out(photo, params, CERTAIN)
-    if cutout is not None:
-        return sprite_of(cutout), cutout.photo
-    x0, y0, x1, y1 = (round(float(value)) for value in box)
-    part = shrink(photo[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)], params.side)
-    return Sprite(part, np.full(part.shape[:2], 255, np.uint8)), shrink(photo, params.side)
 
 
 def _places(shard: Path) -> Path:

@@ -14,11 +14,11 @@ from prefect.artifacts import (
 )
 
 from tasks.base.workspace import Workspace
+from tasks.index.refresh import Refreshed
+from tasks.monitoring.drift_report import Drift
+from tasks.monitoring.replay import Replayed, told
 from tasks.promotion.gate import Decision
-from tasks.refresh import Refreshed
-from tasks.replay import Replayed, told
 from tasks.validation.report import FIGURES
-from tasks.watch import Drift
 from unbundle.encoding.bundle import SETTINGS
 
 _MOST_PICTURE = 1_000_000  # bytes; larger ones are for the report's folder

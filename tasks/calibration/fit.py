@@ -13,39 +13,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from tasks.base.params import Export
 from tasks.calibration.encoded_queries import Asked, StoredPhotos
-from tasks.calibration.exact_search import HITS, gallery_cosines
+from tasks.calibration.exact_search import gallery_cosines
+from tasks.calibration.fusion_fit import fit_merging, fused, nearest_items
 from tasks.calibration.keypoint_matches import SecondLook, comparing
+from tasks.calibration.open_set_fit import fit_known
 from tasks.calibration.open_set_trials import Trials, products, trials
-from tasks.calibration.term_weights import DEPTH, Answers, DevQuery, fit_weights, quality
+from tasks.calibration.term_weights import Answers, DevQuery, fit_weights, quality
 from tasks.data.splits import is_fitted
 from unbundle.ranking.embedding import Modality, Vectors, term_scores
-from unbundle.ranking.fusion import EVIDENCE, evidence, interleave, merge
-from unbundle.ranking.open_set import SIGNS
 from unbundle.vision.keypoints import Keypoints, KeypointSettings
-
-_PULL = 0.1
-"""Inverse of how strongly the weights of `known` are pulled to zero."""
-
-_TREES = 80
-"""That correct the weighted signs, each by this share of what is left:"""
-
-_SHARE = 0.05
-
-_DEPTH = 2
-"""Of a tree: as many signs count together."""
-
-_LEAF = 20
-"""Trials in a leaf at least; of fewer than four leaves' worth there is one tree."""
-
-_TRIED = 0.3
-"""Share of the signs that a split chooses from."""
-
-_FOLDS = 10
-"""Of the trials, in their order, so that an instance's two stay together."""
 
 MODES: tuple[Modality, ...] = ("both", "photo", "title")
 
@@ -171,8 +150,8 @@ def fit_verification(
         tried = replace(look, weight=weight)
         anew = tried.rescored(scores)
         merging = fit_merging(queries, anew, answers, params.spreads)
-        found = [[_hits(row, anew) for row in query.rows] for query in queries]
-        value = quality(queries, [_merged(hits, answers, merging) for hits in found], answers)
+        found = [[nearest_items(row, anew) for row in query.rows] for query in queries]
+        value = quality(queries, [fused(hits, answers, merging) for hits in found], answers)
         if best is None or value > best[0]:
             best = value, tried, merging
     assert best is not None
@@ -185,63 +164,6 @@ def dev_queries(dev: pd.DataFrame, asked: Asked) -> list[DevQuery]:
         DevQuery(frozenset(labels), places)
         for labels, places in zip(dev["labels"], asked.queries, strict=True)
     ]
-
-
-def fit_merging(
-    queries: Sequence[DevQuery], cosines: Vectors, answers: Answers, spreads: Sequence[float]
-) -> dict[str, float] | None:
-    """Weights of the evidence for an item; None where interleaving does better.
-
-    A logistic regression says how evidence becomes relevance. To rank by it serves precision; a
-    query's every product wants a place, too: `spreads` tries further discounts by place and keeps
-    what maximises the mean of AP@10 and coverage@10.
-
-    Args:
-        queries: what was asked.
-        cosines: `[N, M]` of all instances with the gallery.
-        answers: the gallery's ids and labels.
-        spreads: further weights of the logarithm of a place.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    found = [[_hits(row, cosines) for row in query.rows] for query in queries]
-    signs = [evidence(scores) for hits in found for _, scores in hits]
-    relevant = [
-        [answers.labels[item] in query.labels for item in items]
-        for query, hits in zip(queries, found, strict=True)
-        for items, _ in hits
-    ]
-    outcome = np.concatenate(relevant)
-    if outcome.all() or not outcome.any():
-        return None
-    columns = np.concatenate(signs)
-    scale = columns.std(axis=0) + 1e-6
-    model = LogisticRegression().fit(columns / scale, outcome)
-    base = dict(zip(EVIDENCE, (model.coef_[0] / scale).tolist(), strict=True))
-    trials = [{**base, "rank": base["rank"] - spread} for spread in spreads]
-
-    def judged(weights: dict[str, float] | None) -> float:
-        rankings = [_merged(hits, answers, weights) for hits in found]
-        return quality(queries, rankings, answers)
-
-    best = max([None, *trials], key=judged)
-    return None if best is None else {name: round(value, 6) for name, value in best.items()}
-
-
-def _hits(row: int, cosines: Vectors) -> tuple[NDArray[np.int64], Vectors]:
-    items = np.argsort(-cosines[row], kind="stable")[:HITS]
-    return items, cosines[row, items]
-
-
-def _merged(
-    hits: Sequence[tuple[NDArray[np.int64], Vectors]],
-    answers: Answers,
-    weights: Mapping[str, float] | None,
-) -> list[str]:
-    rankings = [[answers.ids[item] for item in items] for items, _ in hits]
-    if weights is None:
-        return interleave(rankings, DEPTH)
-    return merge(rankings, [scores for _, scores in hits], weights, DEPTH)
 
 
 def _trials(
@@ -265,73 +187,3 @@ def _trials(
             trials(scores[places], mine, gallery, labels, named, mode, look.of(places.tolist()))
         )
     return Trials.joined(parts)
-
-
-def fit_known(found: Trials, false_accepts: float) -> dict[str, Any] | None:
-    """What tells known products from strangers, and the threshold that lets `false_accepts` in.
-
-    A logistic regression of the signs, and small trees that are boosted from it (Friedman 2001):
-    signs count together, as a stretched print does only where there are inliers. The threshold is
-    that of probabilities which other trials' fits gave: of its own trials a fit takes fewer
-    strangers for known than of those to come.
-
-    None without at least one trial of either kind.
-    """
-    from sklearn.model_selection import cross_val_predict
-
-    if found.known.all() or not found.known.any():
-        return None
-    model = _boosted(len(found.known)).fit(found.signs, found.known)
-    rarest = int(min(found.known.sum(), (~found.known).sum()))
-    chances = (
-        cross_val_predict(model, found.signs, found.known, cv=_FOLDS, method="predict_proba")
-        if rarest >= _FOLDS
-        else model.predict_proba(found.signs)
-    )
-    threshold = float(np.quantile(chances[~found.known, 1], 1 - false_accepts))
-    weights, trees = _readable(model)
-    return {"weights": weights, "trees": trees, "threshold": round(threshold, 6)}
-
-
-def _boosted(trials: int) -> Any:
-    from sklearn.ensemble import GradientBoostingClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    # Many signs that say nearly the same, of a few hundred trials: pulled towards zero.
-    linear = make_pipeline(StandardScaler(), LogisticRegression(C=_PULL, max_iter=1000))
-    return GradientBoostingClassifier(
-        init=linear,
-        # sklearn wants one tree at least.
-        n_estimators=_TREES if trials >= 4 * _LEAF else 1,
-        learning_rate=_SHARE,
-        max_depth=_DEPTH,
-        min_samples_leaf=_LEAF,
-        max_features=_TRIED,
-        random_state=0,
-    )
-
-
-def _readable(model: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """A fitted model as `unbundle.ranking.open_set` reads it."""
-    scaler, linear = (step for _, step in model.init_.steps)
-    slopes = linear.coef_[0] / scaler.scale_
-    weights = dict(zip(SIGNS, slopes.tolist(), strict=True))
-    weights["bias"] = float(linear.intercept_[0] - slopes @ scaler.mean_)
-    trees = []
-    for row in model.estimators_[:, 0]:
-        nodes = row.tree_
-        trees.append(
-            {
-                "sign": [
-                    -1 if left < 0 else int(sign)
-                    for sign, left in zip(nodes.feature, nodes.children_left, strict=True)
-                ],
-                "limit": [round(value, 6) for value in nodes.threshold.tolist()],
-                "left": nodes.children_left.tolist(),
-                "right": nodes.children_right.tolist(),
-                "value": [round(_SHARE * value, 6) for value in nodes.value[:, 0, 0].tolist()],
-            }
-        )
-    return {name: round(value, 6) for name, value in weights.items()}, trees

@@ -2,23 +2,23 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw
 
 from tasks.base.curves import Curves, draw_curves, write_curves
 from tasks.base.params import Evaluate
 from tasks.base.workspace import Workspace
+from tasks.evaluation.contact_sheet import HITS, Card, draw_sheet
 from tasks.evaluation.queries import Queries, Retrieved
-from tasks.evaluation.scores import Scores
+from tasks.evaluation.scores import Rankings, Scores
 from tasks.metrics.misses import Miss
-from unbundle.base.atomic import atomic_file, atomic_folder
+from tasks.metrics.ranking import coverage_by_depth
+from unbundle.base.atomic import atomic_folder
 from unbundle.index.gallery import Rows
-from unbundle.vision.boxes import Boxes
-from unbundle.vision.imaging import open_photo
 
 QUERY_TABLE = "queries.parquet"
 """A row a query: id, labels, `mAP@K` and `coverage@K` of every K, `slice: …` membership."""
@@ -30,29 +30,6 @@ COVERAGE = "coverage.csv"
 
 RELIABILITY = "reliability.csv"
 """Share of products in the catalogue by the probability that was told; empty without one."""
-
-_SIDE = 264  # pixels of a query's photo
-_THUMBNAIL = 61
-_GAP = 6
-_HITS = 5  # per instance
-_INSTANCES = 4  # rows beside a photo
-_COLUMNS = 2  # queries side by side
-_RIGHT, _WRONG, _BOX = (0, 150, 70), (200, 40, 40), (30, 110, 220)
-
-
-@dataclass(frozen=True)
-class Card:
-    """One answered query.
-
-    Attributes:
-        photo: its path.
-        boxes: the detector's `[N, 4]` in pixels of the upright photo, best first.
-        hits: per instance the photos of what it found, best first, and whether each is right.
-    """
-
-    photo: Path
-    boxes: Boxes
-    hits: Sequence[Sequence[tuple[Path, bool]]]
 
 
 def write_report(
@@ -114,54 +91,23 @@ def _card(place: int, queries: Queries, found: Retrieved, images: Mapping[str, P
         photo=query.photo,
         boxes=ranking.encoded.boxes,
         hits=[
-            [(images[item], queries.gallery.get(item) in query.labels) for item in ids[:_HITS]]
+            [(images[item], queries.gallery.get(item) in query.labels) for item in ids[:HITS]]
             for ids in ranking.rankings
         ],
     )
 
 
-def draw_sheet(path: Path, cards: Sequence[Card]) -> None:
-    """Write a contact sheet: each photo with its boxes, beside it the first hits of each box.
-
-    Right hits are framed green, wrong ones red; instances go from top to bottom.
-    """
-    width = _SIDE + _GAP + _HITS * (_THUMBNAIL + _GAP) + _GAP
-    height = max(_SIDE, _INSTANCES * (_THUMBNAIL + _GAP)) + 2 * _GAP
-    rows = -(-len(cards) // _COLUMNS)
-    sheet = Image.new("RGB", (_COLUMNS * width + _GAP, max(1, rows) * height), "white")
-    for number, card in enumerate(cards):
-        row, column = divmod(number, _COLUMNS)
-        _draw_card(sheet, card, _GAP + column * width, _GAP + row * height)
-    with atomic_file(path) as temporary:
-        sheet.save(temporary, quality=88)
+def coverage_curves(systems: Mapping[str, Rankings], queries: Queries, depth: int) -> Curves:
+    """Instance coverage of each system at every K; DVC's plots name no field with a space."""
+    columns: dict[str, Sequence[float]] = {"k": range(1, depth + 1)}
+    for name, ranked in systems.items():
+        curve = coverage_by_depth(ranked, queries.labels, queries.gallery, depth)
+        columns[name.replace(" ", "_")] = curve.tolist()
+    return Curves("instance coverage by depth", columns)
 
 
-def _draw_card(sheet: Image.Image, card: Card, left: int, top: int) -> None:
-    pixels = open_photo(card.photo)
-    factor = _SIDE / max(pixels.shape[:2])
-    photo = _scaled(Image.fromarray(pixels), _SIDE)
-    pen = ImageDraw.Draw(photo)
-    for box in np.asarray(card.boxes, np.float64) * factor:
-        pen.rectangle([float(side) for side in box], outline=_BOX, width=2)
-    sheet.paste(photo, (left, top))
-    for row, hits in enumerate(card.hits[:_INSTANCES]):
-        for column, (path, right) in enumerate(hits[:_HITS]):
-            x = left + _SIDE + _GAP + column * (_THUMBNAIL + _GAP)
-            _draw_hit(sheet, path, right, x, top + row * (_THUMBNAIL + _GAP))
-
-
-def _draw_hit(sheet: Image.Image, path: Path, right: bool, left: int, top: int) -> None:
-    thumbnail = _scaled(Image.fromarray(open_photo(path)), _THUMBNAIL - 6)
-    frame = Image.new("RGB", (_THUMBNAIL, _THUMBNAIL), _RIGHT if right else _WRONG)
-    canvas = Image.new("RGB", (_THUMBNAIL - 6, _THUMBNAIL - 6), "white")
-    canvas.paste(
-        thumbnail, ((canvas.width - thumbnail.width) // 2, (canvas.height - thumbnail.height) // 2)
-    )
-    frame.paste(canvas, (3, 3))
-    sheet.paste(frame, (left, top))
-
-
-def _scaled(image: Image.Image, side: int) -> Image.Image:
-    factor = side / max(image.size)
-    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+def reliability_curve(known: Mapping[str, Any] | None) -> Curves:
+    """How often a product is in the catalogue, by the probability that was told."""
+    bins = known["reliability"] if known else []
+    columns = {name: [row[name] for row in bins] for name in ("probability", "known")}
+    return Curves("is it in the catalogue", columns, diagonal=True)

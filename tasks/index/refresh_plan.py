@@ -184,7 +184,7 @@ class Plan:
 
 
 def item_of(cells: Row) -> Item:
-    """A gallery row of the source as `tasks.ingest.read_gallery` would read it."""
+    """A gallery row of the source as `tasks.index.gallery_rows.read_gallery` would read it."""
     return Item(
         id=cells["id"],
         label=next(iter(parse_labels(cells["labels"])), ""),

@@ -10,8 +10,8 @@ import numpy as np
 
 from tasks.base.params import Replay as Settings
 from tasks.base.workspace import Workspace
-from tasks.evaluation.report import Card, draw_sheet
-from tasks.replay import Change, Replayed, told
+from tasks.evaluation.contact_sheet import Card, draw_sheet
+from tasks.monitoring.replay import Change, Replayed, told
 from unbundle.base.atomic import atomic_folder, write_json
 from unbundle.recording.recorder import Seen
 

@@ -46,10 +46,12 @@ class Pending(BaseModel):
         return cls.model_validate_json(path.read_text(encoding="utf-8"))
 
     @classmethod
-    def write(cls, path: Path, decision: Decision) -> None:
-        """Let a candidate wait from now on."""
-        pending = cls(asked_at=datetime.now(UTC), decision=decision)
-        write_json(path, pending.model_dump(mode="json"))
+    def ask(cls, path: Path, decision: Decision) -> None:
+        """Let a candidate wait from now on; one that waits already waits since it was asked."""
+        waits = cls.read(path)
+        if waits is None or not waits.is_of(decision.candidate, decision.champion):
+            pending = cls(asked_at=datetime.now(UTC), decision=decision)
+            write_json(path, pending.model_dump(mode="json"))
 
     def is_of(self, candidate: str, champion: str | None) -> bool:
         """Whether it is this comparison that waits."""
@@ -64,3 +66,16 @@ def nobody(params: Promote) -> Approval:
     """The rejection of a candidate that nobody spoke for in time."""
     note = f"nobody answered within {params.approval_wait_s:g} s"
     return Approval(decision="reject", reviewer=NOBODY, note=note)
+
+
+def reviewed(decision: Decision, approval: Approval) -> Decision:
+    """A decision of the gate after a person's word: promoted, or rejected by them."""
+    approved = approval.decision == "approve"
+    said = "approved" if approved else "rejected"
+    note = f": {approval.note}" if approval.note else ""
+    reason = f"{said} by {approval.reviewer}{note}"
+    if approved:
+        reason = f"{decision.reason}; {reason}"
+    return decision.model_copy(
+        update={"promoted": approved, "reason": reason, "approval": approval.model_dump()}
+    )

@@ -226,3 +226,13 @@ def _changed(candidate: Candidate, limit: float) -> Rule:
         ),
         figures={"changed": candidate.changed, "replayed": candidate.replayed, "limit": limit},
     )
+
+
+def unchanged(collection: str) -> Decision:
+    """The decision on a collection that serves already."""
+    return Decision(
+        promoted=True,
+        reason=f"unchanged: {collection} is promoted already",
+        candidate=collection,
+        champion=collection,
+    )

@@ -206,3 +206,9 @@ def _soften(photo: Photo, mask: Mask, method: Method) -> Cutout:
     alpha = np.asarray(cv2.GaussianBlur(inner, (3, 3), 0), np.uint8)
     x, y, width, height = cv2.boundingRect(mask)
     return Cutout(photo, alpha, (x, y, x + width, y + height), method)
+
+
+CERTAIN: tuple[Method, ...] = ("flood", "seeded")
+"""Methods whose masks are trusted within the original photo. A rectangle's GrabCut is often a part
+of the product, or product and hand: pasted it is a thing with a known box all the same, but in its
+own photo its box would teach the wrong extent."""

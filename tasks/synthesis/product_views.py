@@ -1,21 +1,25 @@
 """A product as a bundle photo shows it: small, turned, among others, cut out by a box that errs."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.base.params import PseudoBundles, Views
+from tasks.base.params import Cutouts, Params, PseudoBundles, Views
 from tasks.synthesis.backgrounds import draw_background
 from tasks.synthesis.clutter import scatter_clutter
+from tasks.synthesis.cutouts import CERTAIN, cut_out, shrink
 from tasks.synthesis.material import Pixels
 from tasks.synthesis.pasting import paste, transform
 from tasks.synthesis.pseudo_bundles import TRIES, photographed
 from tasks.synthesis.random_choice import choose
-from tasks.synthesis.sprites import Sprite
-from unbundle.vision.boxes import areas, intersections
-from unbundle.vision.imaging import Photo, crops
+from tasks.synthesis.sprites import Sprite, sprite_of
+from unbundle.vision.boxes import Boxes, areas, intersections
+from unbundle.vision.imaging import Photo, crops, open_photo
 
 
 @dataclass(frozen=True)
@@ -112,3 +116,49 @@ def _place(
     width, height = across * share, down * share
     x, y = random.uniform(0, 1 - width), random.uniform(0, 1 - height)
     return np.array([x, y, x + width, y + height, width * height], np.float32)
+
+
+Drawn = tuple[NDArray[np.uint8], NDArray[np.float32]]
+"""Crops of a shard's views, and their places."""
+
+
+def draw_views(
+    files: Sequence[Path],
+    boxes: Boxes,
+    params: Params,
+    random: np.random.Generator,
+    threads: int,
+) -> Drawn:
+    """Draw `views.count` views of each photo's product among those of the other photos.
+
+    Args:
+        files: of N photos.
+        boxes: `[N, 4]` of their products, in pixels.
+        params: `detect` for cut-outs and scenes, `views`, `features.side`.
+        random: that all draws come from.
+        threads: that cut out; 0: as many as cores.
+    """
+    # OpenCV lets go of the interpreter while it cuts.
+    with ThreadPoolExecutor(threads or None) as pool:
+        pairs = list(pool.map(partial(_product, params=params.detect.cutouts), files, boxes))
+    products = [product for product, _ in pairs]
+    rooms = [room for _, room in pairs][: params.detect.pseudo_bundles.photos]
+    scenery = Scenery(products, rooms, params.views, params.detect.pseudo_bundles)
+    side = params.features.side
+    shown = [
+        seen(product, scenery, side, random)
+        for product in products
+        for _ in range(params.views.count)
+    ]
+    return np.stack([crop for crop, _ in shown]), np.stack([place for _, place in shown])
+
+
+def _product(file: Path, box: NDArray[np.float32], params: Cutouts) -> tuple[Sprite, Photo]:
+    """What a photo shows, and the photo, scaled down; its box as it is where it cannot be cut."""
+    photo = open_photo(file)
+    cutout = cut_out(photo, params, CERTAIN)
+    if cutout is not None:
+        return sprite_of(cutout), cutout.photo
+    x0, y0, x1, y1 = (round(float(value)) for value in box)
+    part = shrink(photo[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)], params.side)
+    return Sprite(part, np.full(part.shape[:2], 255, np.uint8)), shrink(photo, params.side)

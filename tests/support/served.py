@@ -17,7 +17,8 @@ import pytest
 import uvicorn
 
 from tasks.base.workspace import Workspace
-from tasks.ingest import Receipt, ingest
+from tasks.index.receipt import Receipt
+from tasks.ingest import ingest
 from tests.support.bundles import write_bundle, write_gallery
 from tests.support.worlds import tiny_params
 from unbundle.base.limits import Limits

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.ablation import ablation, other_boxes
-from tasks.ablation_table import ablation_table, compare
+from tasks.ablation import ablation
+from tasks.ablation_table import ablation_table
 from tasks.base.params import Params, Readout, Variant, load_params, override
 from tasks.base.workspace import Workspace
+from tasks.evaluation.ablation import compare, other_boxes
 from tasks.evaluation.unseen import is_unseen, naming_unseen
-from tasks.pretrain import checkpoint_name, pretrain
+from tasks.pretrain import pretrain
+from tasks.pretraining.checkpoint import checkpoint_name
 from unbundle.base.errors import UserError
 
 

@@ -13,7 +13,9 @@ import yaml
 
 from tasks.base.params import Params
 from tasks.base.workspace import Workspace
-from tasks.ingest import Receipt, ingest, milvus_uri, read_gallery
+from tasks.index.gallery_rows import read_gallery
+from tasks.index.receipt import Receipt, milvus_uri
+from tasks.ingest import ingest
 from tests.support.bundles import scene, write_bundle, write_gallery, write_photo
 from tests.support.worlds import tiny_params
 from unbundle.base.errors import UserError

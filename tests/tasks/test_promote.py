@@ -11,7 +11,8 @@ import pytest
 from tasks.base.params import Params
 from tasks.base.workspace import Workspace
 from tasks.evaluate import evaluate
-from tasks.ingest import Receipt, ingest
+from tasks.index.receipt import Receipt
+from tasks.ingest import ingest
 from tasks.promote import promote
 from tests.support.bundles import png, scene, write_bundle
 from tests.support.worlds import PROJECT, write_world

@@ -14,8 +14,10 @@ import pytest
 
 from tasks.base.params import Params
 from tasks.base.workspace import Workspace
-from tasks.ingest import Receipt, ingest
-from tasks.refresh import Refreshed, refresh
+from tasks.index.receipt import Receipt
+from tasks.index.refresh import Refreshed
+from tasks.ingest import ingest
+from tasks.refresh import refresh
 from tests.support.bundles import scene
 from tests.support.served import serve
 from tests.support.shop import Shop, index, labels

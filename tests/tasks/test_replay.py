@@ -9,8 +9,10 @@ from PIL import Image
 
 from tasks.base.params import Params
 from tasks.base.workspace import Workspace
-from tasks.ingest import Receipt, ingest
-from tasks.replay import recent_records, replay, replay_candidate
+from tasks.index.receipt import Receipt
+from tasks.ingest import ingest
+from tasks.monitoring.replay import recent_records, replay
+from tasks.replay import replay_candidate
 from tests.support.bundles import scene, write_bundle
 from tests.support.pages import commands, run
 from tests.support.served import serve

@@ -7,7 +7,7 @@ from rich.console import Console
 
 import unbundle.cli
 from tasks.base.workspace import Workspace
-from tasks.ingest import Receipt
+from tasks.index.receipt import Receipt
 from tests.support.bundles import scene, write_bundle, write_photo
 from tests.support.served import serve
 from unbundle.cli import main

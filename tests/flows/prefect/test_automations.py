@@ -18,8 +18,9 @@ import pytest
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
 from tasks.evaluation.queries import read_queries
-from tasks.ingest import Receipt, ingest
-from tasks.watch import keep_profile
+from tasks.index.receipt import Receipt
+from tasks.ingest import ingest
+from tasks.monitoring.profile import keep_profile
 from tests.support.pages import commands
 from tests.support.worlds import tiny_params, write_world
 from unbundle.index.database import Database

@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasks.calibration.fit import fit_known
 from tasks.calibration.keypoint_matches import SecondLook
+from tasks.calibration.open_set_fit import fit_known
 from tasks.calibration.open_set_trials import Trials, measure, products, trials
 from unbundle.encoding.bundle import KnownSettings
 from unbundle.ranking.embedding import PARTS, TERMS

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.calibration.parity import compare
+from tasks.bundling.parity import compare
 from tasks.calibration.term_weights import Answers, DevQuery, fit_weights, quality
 from unbundle.ranking.embedding import TERMS, Vectors, join_parts, query_vectors, split_parts, unit
 

@@ -15,7 +15,7 @@ from models.colour import COLOURS
 from models.onnx_export import export_capture
 from models.tokenizer import train_tokenizer
 from tasks.base.params import load_params
-from tasks.pretrain import tokenizer_of
+from tasks.pretraining.tokenizer import tokenizer_of
 from tasks.pretraining.training import schedule
 from tests.support.interrupts import ENVIRONMENT, run_stage
 from unbundle.base.errors import UserError

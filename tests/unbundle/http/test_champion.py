@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tasks.base.workspace import Workspace
-from tasks.ingest import Receipt
+from tasks.index.receipt import Receipt
 from tests.support.bundles import scene
 from tests.support.served import Service, candidate, serve, service
 from unbundle import Answer, ProductSearch

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import walk
 
 from benchmarks import milvus_server
+from tests.support import walk
 from unbundle.index.database import Database
 
 REPOSITORY = Path(__file__).parents[3]

@@ -93,7 +93,7 @@ def test_many_writers_lose_nothing(journal: Journal) -> None:
 KILLED = """
 import os, pathlib, signal, sys
 sys.path.insert(0, sys.argv[2])
-from unbundle import journal
+from unbundle.index import journal
 
 class Dying(journal.Journal):
     def _keep(self, photo):

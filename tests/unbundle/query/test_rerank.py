@@ -3,11 +3,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import prints
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import prints
 from tests.support.prints import printed, turned
 from unbundle.index.database import Database
 from unbundle.index.gallery import Found, Gallery, Hit, Item, best_per_product

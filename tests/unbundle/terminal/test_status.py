@@ -14,7 +14,7 @@ import pytest
 from pymilvus import MilvusClient
 
 from tasks.base.workspace import Workspace
-from tasks.ingest import Receipt
+from tasks.index.receipt import Receipt
 from tests.support.pages import commands
 from tests.support.served import candidate, serve, serving
 from unbundle.cli import main

@@ -1,10 +1,10 @@
 import numpy as np
-import prints
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from tests.support import prints
 from tests.support.prints import printed
 from unbundle.vision.keypoints import (
     LONGEST_TEXT,

@@ -1,0 +1,155 @@
+"""The trained networks as ONNX files of a bundle, each compared with torch."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from models.backbone import load_backbone
+from models.capture import CaptureModel
+from models.detector import Detector
+from models.onnx_export import CaptureHeads, export_capture
+from tasks.base.params import Params
+from tasks.base.workspace import Workspace
+from tasks.bundling.parity import Parity, compare
+from tasks.calibration.encoded_queries import Arrays, capture_inputs
+from tasks.data.manifest import spread
+from tasks.tokens.store import FeatureStore
+from unbundle.encoding.bundle import (
+    BACKBONE,
+    CAPTURE,
+    DETECTOR,
+    TOKENIZER,
+)
+from unbundle.encoding.image_encoder import session
+from unbundle.vision.imaging import Photo, crops, letterbox, normalise, open_photo
+
+Outputs = Sequence[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network of the bundle, fp32.
+
+    Attributes:
+        parity: with torch.
+        inputs: that it was compared on.
+        outputs: what it gave for them, as they are compared.
+        compared: from what ONNX Runtime returns to such outputs.
+        searched: whether they are embeddings whose neighbours matter.
+    """
+
+    parity: Parity
+    inputs: Arrays
+    outputs: Outputs
+    compared: Callable[[Outputs], Outputs]
+    searched: bool
+
+
+def _sample(workspace: Workspace, manifest: pd.DataFrame, count: int) -> list[Photo]:
+    images: list[str] = spread(manifest, count)["image"].tolist()
+    return [open_photo(workspace.catalogue / image) for image in images]
+
+
+def _exported(
+    path: Path,
+    inputs: Arrays,
+    expected: Outputs,
+    compared: Callable[[Outputs], Outputs],
+    searched: bool,
+) -> Exported:
+    found = compared(session(path).run(None, inputs))
+    parity = compare(compared(expected), found, searched)
+    return Exported(parity, inputs, found, compared, searched)
+
+
+def bundle_detector(
+    workspace: Workspace, params: Params, manifest: pd.DataFrame, folder: Path
+) -> Exported:
+    """The trained detector in a bundle's folder, compared with torch on the catalogue's photos.
+
+    Args:
+        workspace: of the trained networks, manifest and features.
+        params: input sizes, and how many photos are compared.
+        manifest: whose photos are compared, evenly spread.
+        folder: of the bundle, which the file goes into.
+    """
+    detector = Detector.from_pretrained(workspace.detector).eval()
+    side = params.detect.side
+    shutil.copyfile(workspace.detector / DETECTOR, folder / DETECTOR)
+    photos = _sample(workspace, manifest, params.export.parity_photos)
+    images = np.stack([letterbox(photo, side)[0] for photo in photos])
+    with torch.inference_mode():
+        boxes, scores = detector(torch.from_numpy(images))
+
+    def compared(outputs: Outputs) -> Outputs:
+        # Boxes in units of the input's side, so that one tolerance fits both outputs.
+        return [outputs[0] / side, outputs[1]]
+
+    expected = [boxes.numpy(), scores.numpy()]
+    return _exported(folder / DETECTOR, {"image": images}, expected, compared, searched=False)
+
+
+def bundle_backbone(
+    workspace: Workspace, params: Params, manifest: pd.DataFrame, folder: Path
+) -> Exported:
+    """The trained backbone in a bundle's folder, compared with torch on the catalogue's photos.
+
+    Args:
+        workspace: of the trained networks, manifest and features.
+        params: input sizes, and how many photos are compared.
+        manifest: whose photos are compared, evenly spread.
+        folder: of the bundle, which the file goes into.
+    """
+    backbone = load_backbone(params.features.backbone, params.features.grid)
+    side = params.features.side
+    shutil.copyfile(workspace.features / BACKBONE, folder / BACKBONE)
+    whole = [
+        crops(photo, np.asarray([[0, 0, photo.shape[1], photo.shape[0]]], np.float32), side)
+        for photo in _sample(workspace, manifest, params.export.parity_photos)
+    ]
+    inputs = normalise(np.concatenate(whole), backbone.mean, backbone.std)
+    with torch.inference_mode():
+        tokens = backbone(torch.from_numpy(inputs)).numpy()
+    return _exported(
+        folder / BACKBONE,
+        {"crops": inputs},
+        [tokens],
+        # The colours are no estimate: together they would hide what the feature map lost.
+        lambda outputs: list(np.split(outputs[0][:, 0], [backbone.features], axis=1)),
+        searched=True,
+    )
+
+
+def bundle_capture(
+    workspace: Workspace, params: Params, manifest: pd.DataFrame, folder: Path
+) -> Exported:
+    """The trained CAPTURE and its tokenizer in a bundle's folder, compared with torch on the catalogue's photos.
+
+    Args:
+        workspace: of the trained networks, manifest and features.
+        params: input sizes, and how many photos are compared.
+        manifest: whose photos are compared, evenly spread.
+        folder: of the bundle, which the file goes into.
+    """
+    capture = CaptureModel.from_pretrained(workspace.capture).eval()
+    export_capture(capture, folder / CAPTURE)
+    tokenizer = Tokenizer.from_file(str(workspace.capture / TOKENIZER))
+    tokenizer.save(str(folder / TOKENIZER))
+    store = FeatureStore.open(workspace.features)
+    rows = np.linspace(0, len(store.index) - 1, min(len(store.index), params.export.parity_photos))
+    captions = manifest.set_index("id")["caption"]
+    chosen = [int(row) for row in rows]
+    titles = [captions[store.index["id"].iloc[row]] for row in chosen]
+    inputs = capture_inputs(store, chosen, titles, tokenizer, params.pretrain.model.title_tokens)
+    with torch.inference_mode():
+        heads = CaptureHeads(capture)(**{name: torch.from_numpy(x) for name, x in inputs.items()})
+    expected = [head.numpy() for head in heads]
+    return _exported(folder / CAPTURE, inputs, expected, list, searched=True)

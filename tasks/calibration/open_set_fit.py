@@ -1,0 +1,104 @@
+"""The model that tells known products from strangers, fitted on trials."""
+
+from typing import Any
+
+import numpy as np
+
+from tasks.calibration.open_set_trials import Trials
+from unbundle.ranking.open_set import SIGNS
+
+_PULL = 0.1
+"""Inverse of how strongly the weights of `known` are pulled to zero."""
+
+
+_TREES = 80
+"""That correct the weighted signs, each by this share of what is left:"""
+
+
+_SHARE = 0.05
+
+
+_TREE_DEPTH = 2
+"""Of a tree: as many signs count together."""
+
+
+_LEAF = 20
+"""Trials in a leaf at least; of fewer than four leaves' worth there is one tree."""
+
+
+_TRIED = 0.3
+"""Share of the signs that a split chooses from."""
+
+
+_FOLDS = 10
+"""Of the trials, in their order, so that an instance's two stay together."""
+
+
+def fit_known(found: Trials, false_accepts: float) -> dict[str, Any] | None:
+    """What tells known products from strangers, and the threshold that lets `false_accepts` in.
+
+    A logistic regression of the signs, and small trees that are boosted from it (Friedman 2001):
+    signs count together, as a stretched print does only where there are inliers. The threshold is
+    that of probabilities which other trials' fits gave: of its own trials a fit takes fewer
+    strangers for known than of those to come.
+
+    None without at least one trial of either kind.
+    """
+    from sklearn.model_selection import cross_val_predict
+
+    if found.known.all() or not found.known.any():
+        return None
+    model = _boosted(len(found.known)).fit(found.signs, found.known)
+    rarest = int(min(found.known.sum(), (~found.known).sum()))
+    chances = (
+        cross_val_predict(model, found.signs, found.known, cv=_FOLDS, method="predict_proba")
+        if rarest >= _FOLDS
+        else model.predict_proba(found.signs)
+    )
+    threshold = float(np.quantile(chances[~found.known, 1], 1 - false_accepts))
+    weights, trees = _readable(model)
+    return {"weights": weights, "trees": trees, "threshold": round(threshold, 6)}
+
+
+def _boosted(trials: int) -> Any:
+    from sklearn.ensemble import GradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    # Many signs that say nearly the same, of a few hundred trials: pulled towards zero.
+    linear = make_pipeline(StandardScaler(), LogisticRegression(C=_PULL, max_iter=1000))
+    return GradientBoostingClassifier(
+        init=linear,
+        # sklearn wants one tree at least.
+        n_estimators=_TREES if trials >= 4 * _LEAF else 1,
+        learning_rate=_SHARE,
+        max_depth=_TREE_DEPTH,
+        min_samples_leaf=_LEAF,
+        max_features=_TRIED,
+        random_state=0,
+    )
+
+
+def _readable(model: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """A fitted model as `unbundle.ranking.open_set` reads it."""
+    scaler, linear = (step for _, step in model.init_.steps)
+    slopes = linear.coef_[0] / scaler.scale_
+    weights = dict(zip(SIGNS, slopes.tolist(), strict=True))
+    weights["bias"] = float(linear.intercept_[0] - slopes @ scaler.mean_)
+    trees = []
+    for row in model.estimators_[:, 0]:
+        nodes = row.tree_
+        trees.append(
+            {
+                "sign": [
+                    -1 if left < 0 else int(sign)
+                    for sign, left in zip(nodes.feature, nodes.children_left, strict=True)
+                ],
+                "limit": [round(value, 6) for value in nodes.threshold.tolist()],
+                "left": nodes.children_left.tolist(),
+                "right": nodes.children_right.tolist(),
+                "value": [round(_SHARE * value, 6) for value in nodes.value[:, 0, 0].tolist()],
+            }
+        )
+    return {name: round(value, 6) for name, value in weights.items()}, trees

@@ -1,0 +1,112 @@
+"""The detector run over photos: boxes of every photo, and what labelled photos show of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from onnxruntime import InferenceSession
+
+from tasks.base.params import Detect
+from tasks.base.progress import track
+from tasks.detection.pictures import Picture
+from tasks.metrics.detection import Scene
+from unbundle.vision.boxes import Boxes
+from unbundle.vision.imaging import Photo, letterbox, open_photo
+from unbundle.vision.proposals import select_proposals
+
+COLUMNS = ("x0", "y0", "x1", "y1", "score")
+
+
+Scenes = dict[str, tuple[list[Scene], list[Scene]]]
+"""By split: labelled photos with boxes down to low scores, and with those that serving uses."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What the detector sees in one photo.
+
+    Attributes:
+        row: of the photo in the manifest.
+        photo: upright RGB pixels.
+        boxes: all cells' boxes `[A, 4]`, in pixels of the letterboxed input.
+        scores: theirs, `[A]`.
+        factor: input pixels per photo pixel.
+    """
+
+    row: int
+    photo: Photo
+    boxes: Boxes
+    scores: Boxes
+    factor: float
+
+
+def sightings(
+    catalogue: Path, images: Sequence[str], detector: InferenceSession, settings: Detect
+) -> Iterator[Sighting]:
+    """Run the detector over photos, in batches; yields one sighting per photo, in order."""
+    for start in range(0, len(images), settings.batch):
+        photos = [open_photo(catalogue / image) for image in images[start : start + settings.batch]]
+        inputs, factors = zip(*(letterbox(photo, settings.side) for photo in photos), strict=True)
+        boxes, scores = detector.run(None, {"image": np.stack(inputs)})
+        for row, photo in enumerate(photos):
+            yield Sighting(start + row, photo, boxes[row], scores[row], factors[row])
+
+
+def propose(
+    catalogue: Path, manifest: pd.DataFrame, detector: InferenceSession, settings: Detect
+) -> tuple[pa.Table, Scenes, list[Picture]]:
+    """Proposals of all photos as a table, what the labelled ones show, and pictures of queries."""
+    images, ids = manifest["image"].tolist(), manifest["id"].tolist()
+    names: list[str] = []
+    rows: list[Boxes] = []
+    scenes: Scenes = {"dev": ([], []), "test": ([], [])}
+    shown = _shown_rows(manifest, settings.pictures)
+    pictures = []
+    seen = sightings(catalogue, images, detector, settings)
+    for sighting in track(seen, "finding products", total=len(images)):
+        record = manifest.iloc[sighting.row]
+        boxes, scores = _select(sighting, settings)
+        names += [ids[sighting.row]] * len(boxes)
+        rows.append(np.concatenate([boxes, scores[:, None]], axis=1))
+        if record["split"] in scenes and record["boxes"]:
+            truth = np.asarray(record["boxes"], np.float32)
+            ranked, served = scenes[record["split"]]
+            ranked.append(Scene(*_select(sighting, settings, settings.match_floor), truth))
+            served.append(Scene(boxes, scores, truth))
+        if sighting.row in shown:
+            truth_boxes = record["boxes"] or ()
+            caption = f"{ids[sighting.row]}: {len(boxes)} found, {len(truth_boxes) or '?'} true"
+            pictures.append(Picture(sighting.photo, boxes, scores.tolist(), truth_boxes, caption))
+    table = _table(names, np.concatenate(rows))
+    return table, scenes, pictures
+
+
+def _select(
+    sighting: Sighting, settings: Detect, min_score: float | None = None
+) -> tuple[Boxes, Boxes]:
+    """As serving selects; with a `min_score` of one's own, all boxes down to it."""
+    height, width = sighting.photo.shape[:2]
+    limits = settings.proposals.model_dump()
+    if min_score is not None:
+        limits |= {"min_score": min_score, "max_proposals": len(sighting.scores)}
+    return select_proposals(
+        sighting.boxes, sighting.scores, sighting.factor, width, height, **limits
+    )
+
+
+def _shown_rows(manifest: pd.DataFrame, count: int) -> set[int]:
+    """Queries with boxes first, then other photos of several products, evenly spread."""
+    boxed = manifest["boxes"].map(bool).to_numpy(bool)
+    several = (manifest["kind"] != "single").to_numpy(bool)
+    order = np.lexsort((np.arange(len(manifest)), ~several, ~boxed))
+    pool = order[: max(count, int(boxed.sum()))]
+    places = np.linspace(0, len(pool) - 1, min(count, len(pool))).astype(int)
+    return {int(pool[place]) for place in places}
+
+
+def _table(names: Sequence[str], rows: Boxes) -> pa.Table:
+    columns = {name: rows[:, place].astype(np.float32) for place, name in enumerate(COLUMNS)}
+    return pa.table({"id": pa.array(names, pa.string()), **columns})

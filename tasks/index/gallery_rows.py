@@ -1,0 +1,57 @@
+"""The gallery rows of a manifest as an index takes them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from unbundle.base.errors import UserError
+from unbundle.index.columns import Column
+from unbundle.index.gallery import Item, content_digest
+from unbundle.index.journal import sha256
+
+OWN = {"id", "image", "caption", "labels", "split", "kind", "boxes", "width", "height"}
+"""Columns of the manifest that are not the catalogue's own."""
+
+
+def read_gallery(manifest: Path) -> list[Item]:
+    """The gallery rows of a manifest, by id; a row's first label is its product.
+
+    Raises:
+        UserError: the manifest is missing or has no gallery row.
+    """
+    # Not pandas: a stage that finds nothing to do must end at once.
+    import pyarrow.parquet
+
+    if not manifest.is_file():
+        raise UserError(f"{manifest}: no such file; run `dvc repro validate`")
+    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(
+        manifest, filters=[("split", "=", "gallery")]
+    ).to_pylist()
+    if not rows:
+        raise UserError(f"{manifest}: no row of split gallery; give the single products this split")
+    return sorted((_item(row) for row in rows), key=lambda item: item.id)
+
+
+def _item(row: dict[str, Any]) -> Item:
+    return Item(
+        id=row["id"],
+        label=row["labels"][0] if row["labels"] else "",
+        caption=row["caption"],
+        image=row["image"],
+        columns={name: value for name, value in row.items() if name not in OWN},
+    )
+
+
+def traced(item: Item, folder: Path, columns: Sequence[Column]) -> Item:
+    """An item with the digest of what its row is made from: cells, photo, columns of the index.
+
+    Raises:
+        UserError: its photo is missing.
+    """
+    # Bytes and not dates: a checkout or `dvc checkout` gives the same photos new dates.
+    path = folder / item.image
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run `dvc repro validate`")
+    made_from = content_digest(item, sha256(path.read_bytes()), columns)
+    return replace(item, digest=made_from, source=made_from)

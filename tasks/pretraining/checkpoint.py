@@ -1,0 +1,22 @@
+"""Names of a training's checkpoints."""
+
+from collections.abc import Sequence
+
+from tasks.base.digests import digest
+from tasks.base.params import Params
+from tasks.base.workspace import Workspace
+from tasks.tokens.backbone import BACKBONE
+
+
+def checkpoint_name(workspace: Workspace, params: Params, rows: Sequence[str]) -> str:
+    """Of a training's checkpoint: its inputs, so that no run goes on from another's.
+
+    Args:
+        workspace: with the features and the network that made them.
+        params: of the training.
+        rows: ids of the manifest that it trains on, as variants of the ablation leave some out.
+    """
+    features = workspace.features
+    inputs = workspace.manifest, features / "index.parquet", features / BACKBONE
+    settings = params.features, params.views, params.pretrain, params.seed
+    return f"{digest(*inputs, *settings, *rows)[:16]}.pt"
