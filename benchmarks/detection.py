@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from models.detector import Detector
-from models.onnx_export import image_session
+from models.detector.network import Detector
+from models.onnx.export import image_session
 from tasks.base.params import Detect, load_params
 from tasks.data.table import QUERIES, TABLE, parse_boxes, parse_labels, read_rows
 from tasks.detection.proposals import Sighting, sightings

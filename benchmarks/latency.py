@@ -25,10 +25,11 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
 from benchmarks.embeddings import CHUNK, Embeddings
 from benchmarks.tables import write_section
-from models.backbone import load_backbone
-from models.capture import CaptureModel
-from models.detector import Detector
-from models.onnx_export import HEADS, CaptureHeads, export_capture, export_detector
+from models.backbone.network import load_backbone
+from models.capture.network import CaptureModel
+from models.capture.onnx_heads import HEADS, CaptureHeads, export_capture
+from models.detector.network import Detector
+from models.onnx.export import export_detector
 from tasks.base.params import Params, load_params
 from tasks.base.progress import track
 from tasks.base.workspace import Workspace

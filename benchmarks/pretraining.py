@@ -21,8 +21,8 @@ import typer
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from models.capture import Attention, CaptureConfig, CaptureOutput
-from models.losses import IGNORED
+from models.capture.losses import IGNORED
+from models.capture.network import Attention, CaptureConfig, CaptureOutput
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
@@ -37,7 +37,7 @@ Step = Callable[[int], None]
 
 
 class EagerAttention(nn.Module):
-    """`nn.MultiheadAttention` behind the interface of `models.capture.Attention`."""
+    """`nn.MultiheadAttention` behind the interface of `models.capture.network.Attention`."""
 
     def __init__(self, config: CaptureConfig) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
     python -m tasks.ablation VARIANT
 
 All variants share catalogue, boxes, visual tokens, tokenizer, schedule and the way instances are
-scored; `params.yaml` says under `ablation` what differs. `dvc repro ablation/dvc.yaml` runs all of
+scored; `ablation/variants.yaml` says what differs. `dvc repro ablation/dvc.yaml` runs all of
 them and `tasks.ablation_table` compares.
 """
 
@@ -16,15 +16,16 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from models.capture import CaptureModel
-from models.onnx_export import CaptureHeads
+from models.capture.network import CaptureModel
+from models.capture.onnx_heads import CaptureHeads
 from tasks.base.command import run_stage
-from tasks.base.params import Params, Readout, override
+from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.calibration.encoded_queries import Arrays, StoredPhotos
 from tasks.evaluation.ablation import Material, keypoints_of, other_boxes, rank, scored
 from tasks.evaluation.unseen import naming_unseen
+from tasks.evaluation.variants import MATRIX, Ablation, Readout, override
 from tasks.pretraining.batches import Pairs
 from tasks.pretraining.checkpoint import checkpoint_name
 from tasks.pretraining.tokenizer import tokenizer_of
@@ -36,23 +37,22 @@ from unbundle.base.errors import UserError
 from unbundle.encoding.bundle import TOKENIZER
 
 
-def ablation(workspace: Workspace, params: Params, name: str) -> None:
+def ablation(workspace: Workspace, params: Params, matrix: Ablation, name: str) -> None:
     """Train the variant and write `data/ablation/<name>.parquet`: AP and coverage by query.
 
-    A variant that changes nothing of the training is the road's own network.
+    A variant that changes nothing of the training is the pipeline's own network.
 
     Raises:
-        UserError: params know no such variant.
+        UserError: the matrix has no such variant.
     """
-    variants = params.ablation.variants
-    if name not in variants:
-        raise UserError(f"variant {name}: params.yaml: ablation.variants has {', '.join(variants)}")
-    variant = variants[name]
+    if name not in matrix.variants:
+        raise UserError(f"variant {name}: {MATRIX} has {', '.join(matrix.variants)}")
+    variant = matrix.variants[name]
     changed = override(params, variant.pretrain)
     material = Material.read(workspace, params)
     manifest = material.manifest
     if variant.seen_only:
-        manifest = manifest[~naming_unseen(manifest, params.ablation.unseen)]
+        manifest = manifest[~naming_unseen(manifest, matrix.unseen)]
     if variant.pretrain or variant.seen_only:
         network, tokenizer = _trained(workspace, manifest, changed, name)
     else:
@@ -114,10 +114,10 @@ def _stored(
 
 def _from_arguments(workspace: Workspace, params: Params) -> None:
     names = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    matrix = Ablation.read(workspace.root / MATRIX)
     if len(names) != 1:
-        known = ", ".join(params.ablation.variants)
-        raise UserError(f"give one variant of params.yaml's ablation.variants: {known}")
-    ablation(workspace, params, names[0])
+        raise UserError(f"give one variant of {MATRIX}: {', '.join(matrix.variants)}")
+    ablation(workspace, params, matrix, names[0])
 
 
 if __name__ == "__main__":

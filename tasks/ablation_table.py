@@ -12,9 +12,17 @@ from tasks.base.params import Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
 from tasks.calibration.term_weights import DEPTH
-from tasks.evaluation.ablation import Material, _cells, _columns, compare, markdown, scored
+from tasks.evaluation.ablation import (
+    Material,
+    compare,
+    markdown,
+    scored,
+    table_cells,
+    table_columns,
+)
 from tasks.evaluation.baselines import BM25, Gallery, Titles, rank_baselines
 from tasks.evaluation.unseen import is_unseen
+from tasks.evaluation.variants import MATRIX, Ablation
 from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_folder, write_json
 from unbundle.base.errors import UserError
@@ -28,7 +36,7 @@ BASELINES = {
 }
 
 
-def ablation_table(workspace: Workspace, params: Params) -> None:
+def ablation_table(workspace: Workspace, params: Params, matrix: Ablation) -> None:
     """Write `reports/ablation/table.md` and `table.json` from all variants and the baselines.
 
     Raises:
@@ -36,7 +44,7 @@ def ablation_table(workspace: Workspace, params: Params) -> None:
     """
     material = Material.read(workspace, params)
     parts = [_baselines(workspace, material)]
-    for name in params.ablation.variants:
+    for name in matrix.variants:
         path = workspace.ablation / f"{name}.parquet"
         if not path.exists():
             raise UserError(f"{path}: missing; run `dvc repro ablation/dvc.yaml`")
@@ -45,7 +53,7 @@ def ablation_table(workspace: Workspace, params: Params) -> None:
     unseen = {
         query
         for query, shown in labels.items()
-        if any(is_unseen(label, params.ablation.unseen) for label in shown)
+        if any(is_unseen(label, matrix.unseen) for label in shown)
     }
     tables = {f"{len(labels)} queries of split {material.queries.split}": table}
     if unseen:
@@ -65,9 +73,9 @@ def ablation_table(workspace: Workspace, params: Params) -> None:
 
 
 def _print(rows: list[dict[str, object]], title: str) -> None:
-    table = Table(f"{title}, 95 % intervals", *_columns()[2:])
+    table = Table(f"{title}, 95 % intervals", *table_columns()[2:])
     for row in rows:
-        name, _, *cells = _cells(row)
+        name, _, *cells = table_cells(row)
         table.add_row(name, *cells)
     console.print(table)
 
@@ -96,5 +104,9 @@ def _baselines(workspace: Workspace, material: Material) -> pd.DataFrame:
     return pd.concat([scored(name, rankings, queries) for name, rankings in found.items()])
 
 
+def _with_matrix(workspace: Workspace, params: Params) -> None:
+    ablation_table(workspace, params, Ablation.read(workspace.root / MATRIX))
+
+
 if __name__ == "__main__":
-    run_stage(ablation_table)
+    run_stage(_with_matrix)

@@ -27,7 +27,6 @@ from tasks.metrics.detection import RECALLS, precision_at_recalls, summarise
 from tasks.synthesis.material import Material
 from tasks.synthesis.pseudo_bundles import compose
 from unbundle.base.atomic import atomic_file, atomic_folder, write_json
-from unbundle.encoding.bundle import DETECTOR
 
 PRECISION_RECALL = "precision_recall.csv"
 """Of all labelled photos, in the report; without rows where none has a true box."""
@@ -41,7 +40,7 @@ def detect(workspace: Workspace, params: Params) -> None:
     Raises:
         UserError: the manifest is missing, or it has no train photo of a single product.
     """
-    from models.onnx_export import export_detector
+    from models.onnx.export import export_detector
     from tasks.detection.training import train_detector
 
     manifest = read_manifest(workspace.manifest)
@@ -51,8 +50,8 @@ def detect(workspace: Workspace, params: Params) -> None:
     detector = train_detector(material, settings, params.seed, checkpoints)
     with atomic_folder(workspace.detector) as folder:
         detector.save_pretrained(folder)
-        export_detector(detector, folder / DETECTOR)
-    network = InferenceSession(workspace.detector / DETECTOR, providers=get_available_providers())
+        export_detector(detector, folder / workspace.detector_network.name)
+    network = InferenceSession(workspace.detector_network, providers=get_available_providers())
     table, scenes, pictures = propose(workspace.catalogue, manifest, network, settings)
     figures = {split: summarise(*pair) for split, pair in scenes.items()}
     with atomic_file(workspace.proposals) as path:

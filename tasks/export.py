@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from tokenizers import Tokenizer
 
-from models.backbone import load_backbone
-from models.onnx_export import HEADS
+from models.backbone.network import load_backbone
+from models.capture.onnx_heads import HEADS
 from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console
@@ -27,7 +27,7 @@ from tasks.bundling.networks import Exported, bundle_backbone, bundle_capture, b
 from tasks.bundling.parity import compare
 from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.calibration.fit import Fitted, fit, fitted_queries
-from tasks.calibration.keypoint_matches import described
+from tasks.calibration.keypoint_matches import described, keypoint_settings
 from tasks.calibration.term_weights import DEPTH
 from tasks.data.manifest import read_manifest, spread
 from tasks.tokens.store import FeatureStore
@@ -129,7 +129,7 @@ def _quantise(
     folder: Path,
 ) -> dict[str, Any]:
     """Replace the chosen networks by int8 twins; returns their differences to fp32 by name."""
-    from models.quantization import quantise
+    from models.onnx.quantization import quantise
 
     images, cut = calibration(
         manifest,
@@ -174,7 +174,7 @@ def _local(
     folder: Path,
 ) -> tuple[dict[int, Keypoints], KeypointSettings]:
     """Write the projection of descriptors; keypoints of all photos that the fits ask for."""
-    settings = params.export.keypoints
+    settings = keypoint_settings(params)
     train = spread(manifest[manifest["split"] == "train"], params.export.calibration_photos)
     gallery = manifest[manifest["split"] == "gallery"]
     asked = pd.concat([gallery, fitted_queries(manifest)])
@@ -206,7 +206,7 @@ def _facts(workspace: Workspace, params: Params, folder: Path) -> dict[str, Any]
             "regions": params.pretrain.model.regions,
             "dimension": params.pretrain.model.projection,
         },
-        "keypoints": params.export.keypoints.model_dump(),
+        "keypoints": keypoint_settings(params).model_dump(),
     }
 
 

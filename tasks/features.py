@@ -16,10 +16,11 @@ import onnxruntime
 import pandas as pd
 import pyarrow.parquet
 
-from models.backbone import Backbone, load_backbone
-from models.colour import COLOURS
+from models.backbone.colour import COLOURS
+from models.backbone.network import Backbone, load_backbone
 from tasks.base.command import run_stage
 from tasks.base.digests import digest
+from tasks.base.import_closure import code_digest
 from tasks.base.params import Features, Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
@@ -89,7 +90,8 @@ def write_shard(
 
 def shard_folder(workspace: Workspace, params: Params) -> Path:
     """Where the shards of these inputs are gathered."""
-    key = digest(workspace.manifest, workspace.proposals, params.features)
+    code = code_digest("tasks.features")
+    key = digest(workspace.manifest, workspace.proposals, params.features, code)
     return work_folder(workspace.checkpoints, "features", key)
 
 

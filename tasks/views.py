@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from onnxruntime import InferenceSession
 
-from models.backbone import Backbone, load_backbone
+from models.backbone.network import Backbone, load_backbone
 from tasks.base.command import run_stage
 from tasks.base.digests import digest
+from tasks.base.import_closure import code_digest
 from tasks.base.params import Features, Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
@@ -89,7 +90,7 @@ def shard_folder(workspace: Workspace, params: Params) -> Path:
     """Where the shards of these inputs are gathered."""
     made = params.detect.cutouts, params.detect.pseudo_bundles
     settings = params.features, params.views, *made, params.seed
-    key = digest(workspace.manifest, workspace.proposals, *settings)
+    key = digest(workspace.manifest, workspace.proposals, *settings, code_digest("tasks.views"))
     return work_folder(workspace.checkpoints, "views", key)
 
 

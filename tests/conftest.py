@@ -1,5 +1,6 @@
 """Fixtures that every room may use."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from tasks.base.params import Params, load_params
 from tests.support.bundles import write_bundle
 
 ROOT = Path(__file__).parents[1]
+
+# The pipeline is no installed package: commands that tests start elsewhere find it here.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 # On a shared machine the time of one example says nothing.
 settings.register_profile(

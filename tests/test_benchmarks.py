@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import detection, embeddings, latency, load, refresh, scale
 from benchmarks.tables import write_section
-from models.detector import Detector, DetectorConfig
+from models.detector.network import Detector, DetectorConfig
 from tests.support.served import serve
 from tests.support.styles import SCENES, Size, write_catalogue
 from unbundle.encoding.bundle import Bundle

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -16,11 +16,10 @@ from pydantic import (
 )
 
 from unbundle.base.errors import UserError
-from unbundle.encoding.bundle import Precision
-from unbundle.ranking.embedding import TERMS, Modality
-from unbundle.vision.keypoints import KeypointSettings
 
 SCALES = ("tiny", "demo", "full")
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -144,7 +143,7 @@ class PseudoBundles(Section):
 
 
 class DetectorSizes(Section):
-    """Sizes of the detector; `models.detector.DetectorConfig` documents them."""
+    """Sizes of the detector; `models.detector.network.DetectorConfig` documents them."""
 
     head_width: int = Field(ge=1)
     depths: tuple[int, int, int]
@@ -299,7 +298,7 @@ class Views(Section):
 
 
 class CaptureSizes(Section):
-    """Sizes of CAPTURE; see `models.capture.CaptureConfig`."""
+    """Sizes of CAPTURE; see `models.capture.network.CaptureConfig`."""
 
     title_tokens: int = Field(ge=4)
     regions: int = Field(ge=1)
@@ -379,14 +378,17 @@ class Weights(Section):
 class Precisions(Section):
     """What the convolutional networks of a bundle compute with; CAPTURE is fp32."""
 
-    detector: Precision
-    backbone: Precision
+    detector: Literal["fp32", "int8"]
+    backbone: Literal["fp32", "int8"]
 
 
-class Prints(KeypointSettings):
-    """Keypoints of products, and when two photos show one print."""
+class Keypoints(Section):
+    """Local features of products; what is never turned stands in `unbundle.vision.keypoints`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    side: int = Field(ge=32)
+    count: int = Field(ge=0)
+    dimension: int = Field(ge=1)
+    photos: int = Field(ge=1)
 
 
 class Export(Section):
@@ -398,7 +400,7 @@ class Export(Section):
     weights: Weights
     grid: tuple[float, ...] = Field(min_length=2)
     spreads: tuple[float, ...] = Field(min_length=1)
-    keypoints: Prints
+    keypoints: Keypoints
     verification: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
     false_accepts: float = Field(gt=0, lt=1)
 
@@ -427,41 +429,6 @@ class Refresh(Section):
     max_removed: float = Field(ge=0, le=1)
 
 
-class Readout(Section):
-    """How a trained network's heads become a ranking; a row of the ablation's table."""
-
-    terms: tuple[Literal[*TERMS], ...] = tuple(TERMS)  # type: ignore[valid-type]  # of a constant
-    mode: Modality = "both"
-    boxes: Literal["detector", "whole", "true"] = "detector"
-    fitted: bool = True
-    verified: bool = False
-    """Whether the nearest photos are looked at once more."""
-
-    @model_validator(mode="after")
-    def _verifiable(self) -> Self:
-        if self.verified and not (
-            self.fitted and self.boxes == "detector" and self.mode != "title"
-        ):
-            raise ValueError("verified: expected a photo, the detector's boxes and fitted weights")
-        return self
-
-
-class Variant(Section):
-    """A network of the ablation: what differs from `pretrain`, and its rows."""
-
-    pretrain: dict[str, Any] = {}
-    seen_only: bool = False
-    """Whether training keeps out the products of `Ablation.unseen`."""
-    rows: dict[str, Readout]
-
-
-class Ablation(Section):
-    """What the model is compared with, and what it is made of."""
-
-    unseen: float = Field(ge=0, lt=1)
-    variants: dict[str, Variant]
-
-
 class Params(Section):
     """The whole of `params.yaml`."""
 
@@ -475,7 +442,6 @@ class Params(Section):
     views: Views
     pretrain: Pretrain
     export: Export
-    ablation: Ablation
     ingest: Ingest
     evaluate: Evaluate
     refresh: Refresh
@@ -492,6 +458,18 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         UserError: the file is missing or not YAML, a key is unknown or missing, a value is out of
             range; the message names the key's path.
     """
+    raw = read_sections(path)
+    if raw.get("scale") not in SCALES:
+        raise UserError(f"{path}: scale: expected one of {', '.join(SCALES)}")
+    return checked(Params, _resolve(raw, raw["scale"], ""), str(path))
+
+
+def read_sections(path: Path) -> dict[str, Any]:
+    """A YAML file of sections, unchecked.
+
+    Raises:
+        UserError: the file is missing or not YAML.
+    """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -502,35 +480,20 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raise UserError(f"{path}{line}: not YAML; repair it") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path}: expected sections of keys, found {type(raw).__name__}")
-    if raw.get("scale") not in SCALES:
-        raise UserError(f"{path}: scale: expected one of {', '.join(SCALES)}")
-    try:
-        return Params.model_validate(_resolve(raw, raw["scale"], ""))
-    except ValidationError as error:
-        raise UserError(f"{path}: {_first_problem(error)}") from None
+    return raw
 
 
-def override(params: Params, pretrain: Mapping[str, Any]) -> Params:
-    """The same parameters with other values in `pretrain`, nested as the section is.
+def checked(model: type[M], raw: Mapping[str, Any], place: str) -> M:
+    """Raw values as a section.
 
     Raises:
-        UserError: an unknown key or a value out of range.
+        UserError: a key is unknown or missing, a value is out of range; the message begins with
+            `place` and names the key's path.
     """
-    merged = _merged(params.pretrain.model_dump(), pretrain)
     try:
-        section = Pretrain.model_validate(merged)
+        return model.model_validate(raw)
     except ValidationError as error:
-        raise UserError(f"params.yaml: ablation: pretrain.{_first_problem(error)}") from None
-    return params.model_copy(update={"pretrain": section})
-
-
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    nested = {
-        key: _merged(base[key], value)
-        for key, value in changes.items()
-        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
-    }
-    return {**base, **changes, **nested}
+        raise UserError(f"{place}: {_first_problem(error)}") from None
 
 
 def _resolve(value: Any, scale: str, path: str) -> Any:

@@ -41,6 +41,11 @@ class Workspace:
         return self.root / "artifacts/detector"
 
     @property
+    def detector_network(self) -> Path:
+        """ONNX: the trained detector, which the bundle takes over."""
+        return self.detector / "detector.onnx"
+
+    @property
     def proposals(self) -> Path:
         """Parquet: boxes of every photo."""
         return self.root / "data/proposals.parquet"

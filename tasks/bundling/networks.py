@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from models.backbone import load_backbone
-from models.capture import CaptureModel
-from models.detector import Detector
-from models.onnx_export import CaptureHeads, export_capture
+from models.backbone.network import load_backbone
+from models.capture.network import CaptureModel
+from models.capture.onnx_heads import CaptureHeads, export_capture
+from models.detector.network import Detector
 from tasks.base.params import Params
 from tasks.base.workspace import Workspace
 from tasks.bundling.parity import Parity, compare
@@ -83,7 +83,7 @@ def bundle_detector(
     """
     detector = Detector.from_pretrained(workspace.detector).eval()
     side = params.detect.side
-    shutil.copyfile(workspace.detector / DETECTOR, folder / DETECTOR)
+    shutil.copyfile(workspace.detector_network, folder / DETECTOR)
     photos = _sample(workspace, manifest, params.export.parity_photos)
     images = np.stack([letterbox(photo, side)[0] for photo in photos])
     with torch.inference_mode():
@@ -131,7 +131,7 @@ def bundle_backbone(
 def bundle_capture(
     workspace: Workspace, params: Params, manifest: pd.DataFrame, folder: Path
 ) -> Exported:
-    """The trained CAPTURE and its tokenizer in a bundle's folder, compared with torch on the catalogue's photos.
+    """The trained CAPTURE and its tokenizer in a bundle's folder, compared with torch.
 
     Args:
         workspace: of the trained networks, manifest and features.

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from models.onnx_export import HEADS
-from models.tokenizer import PAD
+from models.capture.onnx_heads import HEADS
+from models.capture.tokenizer import PAD
 from tasks.base.progress import track
 from tasks.tokens.store import FeatureStore
 from unbundle.ranking.embedding import Modality, Vectors, seen_parts

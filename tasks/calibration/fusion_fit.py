@@ -53,7 +53,7 @@ def fit_merging(
 
 
 def nearest_items(row: int, cosines: Vectors) -> tuple[NDArray[np.int64], Vectors]:
-    """The `HITS` items `[H]` nearest to instance `row` of cosines `[N, M]`, best first, and their scores."""
+    """The `HITS` items `[H]` nearest to an instance of cosines `[N, M]`, and their scores."""
     items = np.argsort(-cosines[row], kind="stable")[:HITS]
     return items, cosines[row, items]
 
@@ -63,7 +63,7 @@ def fused(
     answers: Answers,
     weights: Mapping[str, float] | None,
 ) -> list[str]:
-    """One ranking of ids from the hits of a query's instances; interleaved where weights are None."""
+    """One ranking of ids from the hits of a query's instances; None as weights interleaves."""
     rankings = [[answers.ids[item] for item in items] for items, _ in hits]
     if weights is None:
         return interleave(rankings, DEPTH)

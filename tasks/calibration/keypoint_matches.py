@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.base.params import Params, checked
 from tasks.base.progress import track
 from tasks.tokens.store import FeatureStore
 from unbundle.ranking.embedding import Vectors
@@ -83,6 +84,16 @@ class SecondLook:
             for instance, (items, values, _) in enumerate(seen):
                 anew[instance, items] = values
         return anew
+
+
+def keypoint_settings(params: Params) -> KeypointSettings:
+    """Of the bundle that these parameters make.
+
+    Raises:
+        UserError: so many keypoints of so many numbers are more than an index's field holds.
+    """
+    values = params.export.keypoints.model_dump()
+    return checked(KeypointSettings, values, "params.yaml: export.keypoints")
 
 
 def described(

@@ -20,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.detector import Detector, DetectorConfig, Head, cell_centres
-from models.detector_loss import detection_loss
-from models.onnx_export import image_session
+from models.detector.loss import detection_loss
+from models.detector.network import Detector, DetectorConfig, Head, cell_centres
+from models.onnx.export import image_session
+from tasks.base.import_closure import code_digest
 from tasks.base.params import Detect
 from tasks.base.progress import console, track
 from tasks.synthesis.material import Material
@@ -231,7 +232,7 @@ def _rate(step: int, steps: int, warmup: float) -> float:
 
 def _key(material: Material, params: Detect, seed: int) -> str:
     """Digest of everything that the trained weights depend on."""
-    digest = hashlib.sha256(f"{seed} {params.model_dump_json()}".encode())
+    digest = hashlib.sha256(f"{seed} {params.model_dump_json()} {code_digest(__name__)}".encode())
     for sprite in (*material.sprites, *material.drawn):
         digest.update(sprite.alpha.tobytes())
         digest.update(sprite.pixels.tobytes())

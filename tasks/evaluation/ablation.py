@@ -6,16 +6,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from tasks.base.params import Params, Readout
+from tasks.base.params import Params
 from tasks.base.workspace import Workspace
 from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.calibration.exact_search import gallery_cosines, rank_gallery
 from tasks.calibration.fit import dev_queries, fit_verification, fitted_queries, second_look
 from tasks.calibration.fusion_fit import fit_merging
-from tasks.calibration.keypoint_matches import described
+from tasks.calibration.keypoint_matches import described, keypoint_settings
 from tasks.calibration.term_weights import DEPTH, Answers, fit_weights
 from tasks.data.manifest import read_manifest, spread
 from tasks.evaluation.queries import Queries, read_queries
+from tasks.evaluation.variants import Readout
 from tasks.metrics.ranking import bootstrap, corrected
 from tasks.tokens.store import FeatureStore
 from unbundle.ranking.embedding import TERMS, term_scores
@@ -52,7 +53,7 @@ class Material:
 
 def keypoints_of(workspace: Workspace, material: Material, params: Params) -> dict[int, Keypoints]:
     """Keypoints of all photos that a verified row compares."""
-    store, settings = FeatureStore.open(workspace.features), params.export.keypoints
+    store, settings = FeatureStore.open(workspace.features), keypoint_settings(params)
     train = material.manifest[material.manifest["split"] == "train"]
     sample = spread(train, params.export.calibration_photos)
     rows = [material.gallery, material.dev, material.queries.frame]
@@ -113,12 +114,12 @@ def rank(
         if prints is None:
             merging = fit_merging(known, cosines, material.answers, params.export.spreads)
         else:
-            look = second_look(prints, asked, photos, params.export.keypoints)
+            look = second_look(prints, asked, photos, keypoint_settings(params))
             look, merging = fit_verification(known, cosines, material.answers, look, params.export)
     asked = stored.queries(material.queries.frame, readout.mode)
     cosines = gallery_cosines(asked, gallery, weights)
     if prints is not None and look is not None:
-        fresh = second_look(prints, asked, photos, params.export.keypoints)
+        fresh = second_look(prints, asked, photos, keypoint_settings(params))
         cosines = replace(fresh, weight=look.weight).rescored(cosines)
     return rank_gallery(
         list(material.queries.labels), asked, cosines, material.answers.ids, merging
@@ -170,18 +171,20 @@ def compare(table: pd.DataFrame, resamples: int, seed: int) -> list[dict[str, ob
 def markdown(rows: list[dict[str, object]], title: str) -> str:
     """The table as Markdown."""
     lines = [f"# Ablation, {title}", "", "95 % bootstrap intervals; differences are paired.", ""]
-    columns = _columns()
+    columns = table_columns()
     lines += ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
-    lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
+    lines += ["| " + " | ".join(table_cells(row)) + " |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
-def _columns() -> list[str]:
+def table_columns() -> list[str]:
+    """Heads of the table's columns, the rows' names first."""
     less = f"{OURS} less it"
     return ["", "parameters", f"mAP@{DEPTH}", less, f"coverage@{DEPTH}", less]
 
 
-def _cells(row: Mapping[str, object]) -> list[str]:
+def table_cells(row: Mapping[str, object]) -> list[str]:
+    """A row of `compare` as text, in the order of `table_columns`."""
     cells = [str(row["row"]), f"{row['parameters']:,}" if "parameters" in row else ""]
     for label in ("mAP", "coverage"):
         cells.append("{mean:.3f} ({low:.3f} to {high:.3f})".format(**_interval(row[label])))

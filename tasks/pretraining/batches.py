@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from models.losses import IGNORED
-from models.tokenizer import CLS, MASK, PAD, SEP, SPECIAL
+from models.capture.losses import IGNORED
+from models.capture.tokenizer import CLS, MASK, PAD, SEP, SPECIAL
 from tasks.base.params import Pretrain
 from tasks.tokens.store import FeatureStore
 

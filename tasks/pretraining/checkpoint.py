@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from tasks.base.digests import digest
+from tasks.base.import_closure import code_digest
 from tasks.base.params import Params
 from tasks.base.workspace import Workspace
 from tasks.tokens.backbone import BACKBONE
 
 
 def checkpoint_name(workspace: Workspace, params: Params, rows: Sequence[str]) -> str:
-    """Of a training's checkpoint: its inputs, so that no run goes on from another's.
+    """Of a training's checkpoint: its inputs and code, so that no run goes on from another's.
 
     Args:
         workspace: with the features and the network that made them.
@@ -19,4 +20,5 @@ def checkpoint_name(workspace: Workspace, params: Params, rows: Sequence[str]) -
     features = workspace.features
     inputs = workspace.manifest, features / "index.parquet", features / BACKBONE
     settings = params.features, params.views, params.pretrain, params.seed
-    return f"{digest(*inputs, *settings, *rows)[:16]}.pt"
+    code = code_digest("tasks.pretraining.training")
+    return f"{digest(*inputs, *settings, *rows, code)[:16]}.pt"

@@ -4,9 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.capture import CaptureConfig, CaptureModel, CaptureOutput
-from models.ddp import process_mean
-from models.losses import (
+from models.capture.ddp import process_mean
+from models.capture.losses import (
     PretextHeads,
     alignment_loss,
     contrast,
@@ -15,6 +14,7 @@ from models.losses import (
     retrieve,
     title_targets,
 )
+from models.capture.network import CaptureConfig, CaptureModel, CaptureOutput
 from tasks.base.params import Pretrain
 from tasks.pretraining.batches import Batch
 

@@ -3,7 +3,7 @@
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from models.tokenizer import (
+from models.capture.tokenizer import (
     CLS,
     MASK,
     PAD,

@@ -1,7 +1,7 @@
 """The training loop of CAPTURE: one process or several, on CPUs or GPUs, resumed where it stopped.
 
 `torchrun --nproc-per-node N` starts N processes; each trains on its share of every batch, and the
-losses are those of the whole batch (`models.ddp`).
+losses are those of the whole batch (`models.capture.ddp`).
 """
 
 import math
@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from transformers import AutoModel
 
-from models.capture import CaptureConfig
+from models.capture.network import CaptureConfig
 from tasks.base.params import Params
 from tasks.base.progress import console, track
 from tasks.pretraining.batches import Pairs

@@ -9,8 +9,8 @@ import onnxruntime
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.backbone import Backbone, load_backbone
-from models.onnx_export import export_image_network
+from models.backbone.network import Backbone, load_backbone
+from models.onnx.export import export_image_network
 from tasks.base.params import Features
 from tasks.base.workspace import Workspace
 from tasks.tokens.store import FeatureStore
@@ -117,7 +117,7 @@ def visual_tokens(
 
 
 def box_geometry(proposals: pd.DataFrame, manifest: pd.DataFrame) -> NDArray[np.float32]:
-    """Geometry `[N, 5]` (`imaging.geometry`) of proposals; the manifest, by id, has the photos' sizes."""
+    """Geometry `[N, 5]` (`imaging.geometry`) of proposals; the manifest is by id."""
     sizes = manifest.loc[proposals["id"], ["width", "height"]].to_numpy(np.int64)
     boxes = proposals[["x0", "y0", "x1", "y1"]].to_numpy(np.float32)
     return geometry(boxes, sizes[:, 0], sizes[:, 1])

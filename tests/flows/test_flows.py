@@ -55,7 +55,7 @@ def test_a_promotion_without_an_ingestion_says_what_to_do(project: Project) -> N
 
 
 def test_a_flow_runs_its_own_stages_once(project: Project) -> None:
-    from flows.validate import validate
+    from flows.stage_flows import validate
 
     root = project(counted("catalogue", "validate", "detect"))
     state = validate(root, return_state=True)
@@ -66,7 +66,7 @@ def test_a_flow_runs_its_own_stages_once(project: Project) -> None:
 
 
 def test_a_stage_leaves_its_figures_and_its_report(project: Project, left: Any) -> None:
-    from flows.detect import detect
+    from flows.stage_flows import detect
 
     script = """
 import json, pathlib
@@ -86,7 +86,7 @@ open('detect.out', 'w').write('1')
 
 
 def test_a_log_line_names_run_stage_and_version(project: Project) -> None:
-    from flows.validate import validate
+    from flows.stage_flows import validate
 
     lines: list[logging.LogRecord] = []
     handler = logging.Handler()
@@ -104,7 +104,7 @@ def test_a_log_line_names_run_stage_and_version(project: Project) -> None:
 
 
 def test_a_failing_stage_ends_the_flow_with_its_last_words(project: Project) -> None:
-    from flows.pretrain import pretrain
+    from flows.stage_flows import pretrain
 
     root = project({"features": "raise SystemExit('row 3: bad')", **counted("pretrain")})
     state = pretrain(root, return_state=True)
@@ -117,7 +117,7 @@ def test_a_failing_stage_ends_the_flow_with_its_last_words(project: Project) -> 
 
 
 def test_a_mistake_in_the_params_is_one_line(project: Project) -> None:
-    from flows.export import export
+    from flows.stage_flows import export
 
     root = project(counted("export"))
     (root / "params.yaml").write_text("scale: huge")
@@ -157,7 +157,7 @@ run_flow(submitting)
 @pytest.mark.parametrize(
     ("command", "number"),
     [
-        (["-m", "flows.detect"], signal.SIGTERM),
+        (["-m", "flows.stage_flows", "detect"], signal.SIGTERM),
         (["-c", SUBMITTING], signal.SIGINT),
     ],
     ids=["terminated", "interrupted on a thread"],

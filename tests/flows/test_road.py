@@ -50,7 +50,7 @@ def test_a_refused_candidate_is_no_failure_and_changes_nothing(
     root: Path, left: Any, promoted: Any
 ) -> None:
     from flows.evaluate import evaluate
-    from flows.ingest import ingest
+    from flows.stage_flows import ingest
 
     before = champion(root)
     # Another title in the gallery makes another collection.

@@ -8,10 +8,11 @@ import pytest
 
 from tasks.ablation import ablation
 from tasks.ablation_table import ablation_table
-from tasks.base.params import Params, Readout, Variant, load_params, override
+from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
 from tasks.evaluation.ablation import compare, other_boxes
 from tasks.evaluation.unseen import is_unseen, naming_unseen
+from tasks.evaluation.variants import Readout, Variant, override
 from tasks.pretrain import pretrain
 from tasks.pretraining.checkpoint import checkpoint_name
 from unbundle.base.errors import UserError

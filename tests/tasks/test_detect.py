@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.detector import Detector
+from models.detector.network import Detector
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import write_manifest

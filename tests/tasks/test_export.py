@@ -10,16 +10,16 @@ import numpy as np
 import onnx
 import pytest
 
-from models.capture import CaptureConfig, CaptureModel
-from models.colour import COLOURS
-from models.detector import Detector, DetectorConfig
-from models.onnx_export import export_detector
-from models.quantization import quantise
-from models.tokenizer import train_tokenizer
+from models.backbone.colour import COLOURS
+from models.capture.network import CaptureConfig, CaptureModel
+from models.capture.tokenizer import train_tokenizer
+from models.detector.network import Detector, DetectorConfig
+from models.onnx.export import export_detector
+from models.onnx.quantization import quantise
 from tasks.base.params import Params, Precisions
 from tasks.base.workspace import Workspace
 from tasks.export import export
-from unbundle.encoding.bundle import DETECTOR, Bundle
+from unbundle.encoding.bundle import Bundle
 from unbundle.encoding.encoder import Encoder
 from unbundle.vision.imaging import open_photo
 
@@ -36,7 +36,7 @@ def workspace(
     side, model = tiny_params.detect.side, tiny_params.pretrain.model
     detector = Detector.untrained(DetectorConfig(side=side, head_width=8, depths=(1, 1, 1))).eval()
     detector.save_pretrained(workspace.detector)
-    export_detector(detector, workspace.detector / DETECTOR)
+    export_detector(detector, workspace.detector_network)
     tokenizer = train_tokenizer(["serum rose"], 100)
     sizes = model.model_dump() | {"vocab_size": tokenizer.get_vocab_size()}
     config = CaptureConfig(visual_dimension=1280 + COLOURS, **sizes)

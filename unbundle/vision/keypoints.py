@@ -47,15 +47,15 @@ class KeypointSettings(BaseModel):
     """Longer side of a scaled crop, in pixels."""
     count: int = Field(ge=0)
     """Keypoints of a crop at most, the strongest; 0 compares none."""
-    contrast: float = Field(gt=0)
+    contrast: float = Field(default=0.02, gt=0)
     """Weaker keypoints are left out: SIFT's contrast threshold."""
-    edge: float = Field(gt=1)
+    edge: float = Field(default=20.0, gt=1)
     """SIFT's edge threshold: keypoints that could slide along an edge are left out."""
-    ratio: float = Field(gt=0, le=1)
+    ratio: float = Field(default=0.85, gt=0, le=1)
     """Of a match's distance to that of the next best, at most."""
-    tolerance: float = Field(gt=0)
+    tolerance: float = Field(default=5.0, gt=0)
     """Pixels by which a match may miss the place that the others give it."""
-    like: float = Field(gt=0)
+    like: float = Field(default=6.0, gt=0)
     """Difference in chroma up to which an inlier's colours count as the others' do."""
     photos: int = Field(ge=1)
     """The nearest photos of an instance that are verified."""

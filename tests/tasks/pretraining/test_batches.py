@@ -6,8 +6,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from models.losses import IGNORED
-from models.tokenizer import MASK, train_tokenizer
+from models.capture.losses import IGNORED
+from models.capture.tokenizer import MASK, train_tokenizer
 from tasks.base.params import Params, Pretrain, load_params
 from tasks.pretraining.batches import Pairs
 from tasks.tokens.store import FeatureStore

@@ -10,10 +10,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from models.capture import CaptureConfig, CaptureModel
-from models.colour import COLOURS
-from models.onnx_export import export_capture
-from models.tokenizer import train_tokenizer
+from models.backbone.colour import COLOURS
+from models.capture.network import CaptureConfig, CaptureModel
+from models.capture.onnx_heads import export_capture
+from models.capture.tokenizer import train_tokenizer
 from tasks.base.params import load_params
 from tasks.pretraining.tokenizer import tokenizer_of
 from tasks.pretraining.training import schedule

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.backbone import IMAGENET_MEAN, IMAGENET_STD
-from models.colour import COLOURS, HUES, LIGHTNESSES, ColourHistogram
+from models.backbone.colour import COLOURS, HUES, LIGHTNESSES, ColourHistogram
+from models.backbone.network import IMAGENET_MEAN, IMAGENET_STD
 from unbundle.vision.imaging import crops, normalise
 
 NETWORK = ColourHistogram(IMAGENET_MEAN, IMAGENET_STD, grid=3)

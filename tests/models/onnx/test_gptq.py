@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.gptq import round_weights
+from models.onnx.gptq import round_weights
 
 RNG = np.random.default_rng(0)
 

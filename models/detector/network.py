@@ -4,7 +4,7 @@ A frozen EfficientNet-Lite0 with its ImageNet weights sees the photo at strides 
 top-down path (feature pyramid, Lin et al., CVPR 2017) carries what the coarse levels saw back to
 stride 8, where every cell predicts the distances from its centre to the four sides of a box (FCOS,
 Tian et al., ICCV 2019) and one score that is trained to be the box's quality
-(`models.detector_loss`). Only the path and the head learn, so that a photo's features are computed
+(`models.detector.loss`). Only the path and the head learn, so that a photo's features are computed
 once, however often training looks at it.
 """
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from models.backbone import IMAGENET_MEAN, IMAGENET_STD, lite0, lite0_weights
+from models.backbone.network import IMAGENET_MEAN, IMAGENET_STD, lite0, lite0_weights
 
 STRIDE = 8
 """Input pixels per prediction cell."""

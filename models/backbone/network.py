@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.colour import COLOURS, ColourHistogram
-from models.pooling import pooled
+from models.backbone.colour import COLOURS, ColourHistogram
+from models.backbone.pooling import pooled
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

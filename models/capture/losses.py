@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.capture import CaptureConfig, CaptureOutput
-from models.ddp import gathered, process_mean
+from models.capture.ddp import gathered, process_mean
+from models.capture.network import CaptureConfig, CaptureOutput
 
 IGNORED = -100
 

@@ -6,9 +6,9 @@ import onnxruntime
 import pytest
 import torch
 
-from models.backbone import lite0_weights
-from models.detector import STRIDE, Detector, DetectorConfig, cell_centres
-from models.detector_loss import assign, detection_loss, pairwise_overlap
+from models.backbone.network import lite0_weights
+from models.detector.loss import assign, detection_loss, pairwise_overlap
+from models.detector.network import STRIDE, Detector, DetectorConfig, cell_centres
 
 SMALL = {"side": 64, "head_width": 16, "depths": (1, 1, 0)}
 

@@ -1,6 +1,13 @@
 from pathlib import Path
 
-from models.tokenizer import CLS, SEP, UNKNOWN, hanzi, load_vocabulary, train_tokenizer
+from models.capture.tokenizer import (
+    CLS,
+    SEP,
+    UNKNOWN,
+    hanzi,
+    load_vocabulary,
+    train_tokenizer,
+)
 
 TITLES = ["AHC 黄金套盒 面霜", "Arla Sour Cream free shipping", "lipstick coral 包邮"]
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from models.backbone import LITE0, Backbone, load_backbone
-from models.colour import COLOURS
+from models.backbone.colour import COLOURS
+from models.backbone.network import LITE0, Backbone, load_backbone
 
 
 @pytest.fixture(scope="module")

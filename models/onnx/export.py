@@ -15,54 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 if TYPE_CHECKING:
     # transformers takes six seconds to import; stages that export no CAPTURE do without.
-    from models.capture import CaptureModel
-    from models.detector import Detector
-
-HEADS = ("visual_head", "text_head", "read", "alignment", "joint")
-"""Outputs of `capture.onnx`: `[B, projection]` each, `alignment` `[B, T]`."""
-
-
-class CaptureHeads(nn.Module):
-    """CAPTURE as serving needs it: tensors in, five heads out, see `HEADS`."""
-
-    def __init__(self, capture: "CaptureModel") -> None:
-        super().__init__()
-        self.capture = capture
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        visual: Tensor,
-        geometry: Tensor,
-        visual_mask: Tensor,
-    ) -> tuple[Tensor, ...]:
-        """The outputs in the order of `HEADS`."""
-        output = self.capture(input_ids, attention_mask, visual, geometry, visual_mask)
-        return tuple(getattr(output, name) for name in HEADS)
-
-
-def export_capture(capture: "CaptureModel", path: Path) -> None:
-    """Write `capture.onnx`; batch, title length and number of regions are dynamic."""
-    config = capture.config
-    # Each input needs a tensor of its own: inputs that share one are exported as one.
-    titles, words = torch.ones(2, 2, config.title_tokens, dtype=torch.long)
-    regions = torch.zeros(2, config.regions, config.visual_dimension)
-    places = torch.zeros(2, config.regions, 5)
-    shown = torch.ones(2, config.regions, dtype=torch.long)
-    batch, length, count = (torch.export.Dim(name) for name in ("batch", "length", "count"))
-    _export(
-        CaptureHeads(capture),
-        path,
-        {
-            "input_ids": (titles, {0: batch, 1: length}),
-            "attention_mask": (words, {0: batch, 1: length}),
-            "visual": (regions, {0: batch, 1: count}),
-            "geometry": (places, {0: batch, 1: count}),
-            "visual_mask": (shown, {0: batch, 1: count}),
-        },
-        list(HEADS),
-    )
+    from models.detector.network import Detector
 
 
 def export_detector(detector: "Detector", path: Path) -> None:
@@ -75,7 +28,9 @@ def export_image_network(
 ) -> None:
     """Write a network over images `[B, 3, side, side]`, its input called `name`."""
     images = torch.zeros(2, 3, side, side)
-    _export(_folded(network), path, {name: (images, {0: torch.export.Dim("batch")})}, outputs)
+    export_network(
+        _folded(network), path, {name: (images, {0: torch.export.Dim("batch")})}, outputs
+    )
 
 
 def image_session(
@@ -104,12 +59,20 @@ def _folded(network: nn.Module) -> nn.Module:
     return folded
 
 
-def _export(
+def export_network(
     network: nn.Module,
     path: Path,
     inputs: dict[str, tuple[Tensor, dict[int, object]]],
     outputs: list[str],
 ) -> None:
+    """Write a network as ONNX, without what tells the machine that made it.
+
+    Args:
+        network: it is left in evaluation mode.
+        path: of the file.
+        inputs: by name, in the order of `forward`: an example and its dynamic axes.
+        outputs: names.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # torch.onnx warns and logs about its own internals and about packages it does without.

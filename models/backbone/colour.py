@@ -10,7 +10,7 @@ from math import pi
 import torch
 from torch import Tensor, nn
 
-from models.pooling import pooled
+from models.backbone.pooling import pooled
 
 LIGHTNESSES, HUES = 3, 8
 COLOURS = LIGHTNESSES * HUES * HUES

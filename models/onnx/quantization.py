@@ -4,8 +4,9 @@ Activations have 8 bits and scales from calibration, weights a scale per channel
 
 Weights have 7 bits where products are summed in pairs: CPUs without VNNI do so in 16 bits, which 8
 bits overflow, and with 7 every CPU computes the same vectors. Rounded to nearest, 7 bits would make
-most of the error: convolutions of 1 x 1, which hold most weights, are rounded by `models.gptq`.
-Depthwise convolutions are not summed in pairs; they keep 8 bits, which they need.
+most of the error: convolutions of 1 x 1, which hold most weights, are rounded by
+`models.onnx.gptq`. Depthwise convolutions are not summed in pairs; they keep 8 bits, which they
+need.
 """
 
 import logging
@@ -28,7 +29,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from models.gptq import round_weights
+from models.onnx.gptq import round_weights
 
 Inputs = Mapping[str, NDArray[Any]]
 

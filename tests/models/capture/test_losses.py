@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.capture import CaptureConfig, CaptureOutput
-from models.losses import IGNORED, PretextHeads, contrast, title_targets
+from models.capture.losses import IGNORED, PretextHeads, contrast, title_targets
+from models.capture.network import CaptureConfig, CaptureOutput
 
 
 def _states() -> CaptureOutput:

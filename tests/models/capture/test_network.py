@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.capture import CaptureConfig, CaptureModel, masked_mean
+from models.capture.network import CaptureConfig, CaptureModel, masked_mean
 
 Inputs = dict[str, Tensor]
 

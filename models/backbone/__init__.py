@@ -1,0 +1,1 @@
+"""Frozen backbones that turn a crop into visual tokens, colours included."""

@@ -1,0 +1,1 @@
+"""CAPTURE: the network and its configuration, its losses, its tokenizer, its ONNX heads."""

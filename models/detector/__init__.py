@@ -1,0 +1,1 @@
+"""The detector: network, configuration and loss. Its training is in `tasks.detection`."""
