@@ -88,8 +88,8 @@ def torch_encoder(bundle: Bundle, workspace: Workspace, params: Params, threads:
     backbone = load_backbone(params.features.backbone, params.features.grid)
     detector = Detector.from_pretrained(workspace.detector)
     encoder._capture = TorchSession(capture, HEADS)
-    encoder._sight._backbone = TorchSession(backbone, ["tokens"])
-    encoder._sight._detector = TorchSession(detector, ["boxes", "scores"])
+    encoder._image_encoder._backbone = TorchSession(backbone, ["tokens"])
+    encoder._image_encoder._detector = TorchSession(detector, ["boxes", "scores"])
     return encoder
 
 
@@ -117,12 +117,12 @@ def medians(arms: Mapping[str, Arm], repetitions: int) -> dict[str, float]:
 def bare(encoder: Encoder, photo: bytes, title: str) -> tuple[Arm, Arm, Arm]:
     """The three networks alone, on the inputs of one query."""
     pixels = open_photo(photo)
-    bundle, sight = encoder.bundle, encoder._sight
+    bundle, image_encoder = encoder.bundle, encoder._image_encoder
     image = letterbox(pixels, bundle.detector.side)[0][None]
     boxes = encoder.propose(pixels).boxes
     cut = crops(pixels, boxes, bundle.backbone.side)
     inputs = normalise(cut, bundle.backbone.mean, bundle.backbone.std)
-    visual = sight.look([pixels], [boxes])
+    visual = image_encoder.encode([pixels], [boxes])
     ids, mask = encoder._title([title] * len(boxes))
     heads = {
         "input_ids": ids,
@@ -132,8 +132,8 @@ def bare(encoder: Encoder, photo: bytes, title: str) -> tuple[Arm, Arm, Arm]:
         "visual_mask": visual.mask,
     }
     return (
-        lambda: sight._detector.run(["boxes", "scores"], {"image": image}),
-        lambda: sight._backbone.run(["tokens"], {"crops": inputs}),
+        lambda: image_encoder._detector.run(["boxes", "scores"], {"image": image}),
+        lambda: image_encoder._backbone.run(["tokens"], {"crops": inputs}),
         lambda: encoder._capture.run(list(HEADS), heads),
     )
 

@@ -137,7 +137,7 @@ def trainer(
         losses = network(batch(number))
         optimizer.zero_grad()
         sum(weights[name] * loss for name, loss in losses.items()).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), params.pretrain.gradient_norm)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), params.pretrain.max_grad_norm)
         optimizer.step()
 
     return step

@@ -14,7 +14,7 @@ from flows.reporting.reports import report_champion
 from flows.running.terminal import run_flow
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
-from tasks.champion import measure_champion
+from tasks.evaluation.champion import measure_champion
 from unbundle.base.errors import UserError
 
 

@@ -20,8 +20,8 @@ from flows.reporting.reports import report_decision, report_review
 from flows.running.stages import run_stages
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
-from tasks.promote import awaits_approval, conclude, judge
-from tasks.promotion.approval import Approval, Pending, nobody
+from tasks.promote import conclude, judge
+from tasks.promotion.approval import Approval, Pending, awaits_approval, nobody
 from tasks.promotion.gate import Decision
 from unbundle.base.errors import UserError
 

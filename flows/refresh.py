@@ -15,7 +15,7 @@ from flows.reporting.reports import report_refresh
 from flows.running.terminal import run_flow
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
-from tasks.index.refresh import Refresh
+from tasks.index.refresh import IndexRefresh
 from tasks.index.refresh_plan import Task
 from unbundle.base.errors import UserError
 
@@ -30,7 +30,7 @@ def refresh(root: Path = Path()) -> State[None]:
     log = get_run_logger().info
     try:
         params = load_params(root / "params.yaml")
-        with Refresh(Workspace(root), params) as work:
+        with IndexRefresh(Workspace(root), params) as work:
             counts = work.plan()
             log("to do: %s", ", ".join(f"{n:,} {name}" for name, n in counts.items()) or "nothing")
             work.delete_removed()
@@ -44,7 +44,7 @@ def refresh(root: Path = Path()) -> State[None]:
 
 
 @task(task_run_name="shard", cache_policy=NO_CACHE)
-def put_shard(work: Refresh, shard: list[Task]) -> None:
+def put_shard(work: IndexRefresh, shard: list[Task]) -> None:
     """Validate, encode and write some products; bad ones stay out and are named in the receipt.
 
     Args:

@@ -1,10 +1,11 @@
 """One variant of the ablation: trained on the road's features, read out in several ways.
 
     python -m tasks.ablation VARIANT
+    python -m tasks.ablation --table    # all variants side by side
 
 All variants share catalogue, boxes, visual tokens, tokenizer, schedule and the way instances are
 scored; `ablation/variants.yaml` says what differs. `dvc repro ablation/dvc.yaml` runs all of
-them and `tasks.ablation_table` compares.
+them and then compares.
 """
 
 import shutil
@@ -23,9 +24,10 @@ from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.calibration.encoded_queries import Arrays, StoredPhotos
-from tasks.evaluation.ablation import Material, keypoints_of, other_boxes, rank, scored
+from tasks.evaluation.ablation import AblationData, keypoints_of, other_boxes, rank, scored
+from tasks.evaluation.ablation_table import write_table
 from tasks.evaluation.unseen import naming_unseen
-from tasks.evaluation.variants import MATRIX, Ablation, Readout, override
+from tasks.evaluation.variants import MATRIX, Ablation, TableRow, override
 from tasks.pretraining.batches import Pairs
 from tasks.pretraining.checkpoint import checkpoint_name
 from tasks.pretraining.tokenizer import tokenizer_of
@@ -49,7 +51,7 @@ def ablation(workspace: Workspace, params: Params, matrix: Ablation, name: str) 
         raise UserError(f"variant {name}: {MATRIX} has {', '.join(matrix.variants)}")
     variant = matrix.variants[name]
     changed = override(params, variant.pretrain)
-    material = Material.read(workspace, params)
+    material = AblationData.read(workspace, params)
     manifest = material.manifest
     if variant.seen_only:
         manifest = manifest[~naming_unseen(manifest, matrix.unseen)]
@@ -87,8 +89,8 @@ def _trained(
 
 def _stored(
     workspace: Workspace,
-    material: Material,
-    readout: Readout,
+    material: AblationData,
+    readout: TableRow,
     network: CaptureModel,
     tokenizer: Tokenizer,
     params: Params,
@@ -115,8 +117,11 @@ def _stored(
 def _from_arguments(workspace: Workspace, params: Params) -> None:
     names = [argument for argument in sys.argv[1:] if argument != "--debug"]
     matrix = Ablation.read(workspace.root / MATRIX)
+    if names == ["--table"]:
+        write_table(workspace, params, matrix)
+        return
     if len(names) != 1:
-        raise UserError(f"give one variant of {MATRIX}: {', '.join(matrix.variants)}")
+        raise UserError(f"give --table, or one variant of {MATRIX}: {', '.join(matrix.variants)}")
     ablation(workspace, params, matrix, names[0])
 
 

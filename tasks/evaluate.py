@@ -15,25 +15,25 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from tasks.base.command import run_stage
 from tasks.base.params import Params, load_params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
-from tasks.evaluation.diagnosis import inspect
+from tasks.evaluation.champion import measure_champion
+from tasks.evaluation.diagnosis import diagnose
 from tasks.evaluation.published import Protocol, Split, score_file
 from tasks.evaluation.queries import read_queries, retrieve
 from tasks.evaluation.report import (
     COVERAGE,
     RELIABILITY,
     coverage_curves,
+    print_table,
     reliability_curve,
     write_report,
 )
-from tasks.evaluation.scores import Scores, figures, score
+from tasks.evaluation.scores import figures, score
 from tasks.index.receipt import Receipt, milvus_uri
-from tasks.metrics.ranking import Corrected
 from tasks.metrics.rankings_file import write_rankings
 from unbundle.base.atomic import write_json
 from unbundle.base.errors import UserError
@@ -54,26 +54,26 @@ def evaluate(workspace: Workspace, params: Params) -> None:
         found = retrieve(search, queries, params.evaluate.depth)
         rows, count = search.gallery.rows, search.gallery.count()
         bundle = search.encoder.bundle
-    inspection = inspect(queries, found, rows, bundle, params.evaluate)
+    diagnosis = diagnose(queries, found, rows, bundle, params.evaluate)
     rankings = found.merged(queries)
     fitted = _fitted_split(workspace.bundle)
-    scores = score(rankings, inspection.baselines, queries, fitted, params)
+    scores = score(rankings, diagnosis.baselines, queries, fitted, params)
     facts = {
         "collection": receipt.collection,
         "bundle": receipt.bundle,
         "rows": {"collection": count, "gallery": len(queries.gallery)},
     }
     write_rankings(workspace.rankings, rankings.items())
-    values = facts | figures(scores, queries, inspection, bundle.known, params)
-    systems = {"CAPTURE": rankings, **inspection.baselines}
+    values = facts | figures(scores, queries, diagnosis, bundle.known, params)
+    systems = {"CAPTURE": rankings, **diagnosis.baselines}
     curves = {
         COVERAGE: coverage_curves(systems, queries, params.evaluate.depth),
         RELIABILITY: reliability_curve(values["known"]),
     }
-    misses = inspection.misses
+    misses = diagnosis.misses
     write_report(workspace, queries, found, rows, misses, scores, curves, params.evaluate)
     write_json(workspace.retrieval_metrics, values)
-    _print_table(scores, f"{len(rankings)} queries of split {queries.split}", params)
+    print_table(scores, f"{len(rankings)} queries of split {queries.split}", params)
     if values["known"]:
         console.print(
             "  not in the catalogue: AUROC {auroc:.3f}; {false_accepts:.0%} of unknown products "
@@ -93,21 +93,6 @@ def _fitted_split(bundle: Path) -> str | None:
     return fitted["split"] if fitted and fitted["half"] else None
 
 
-def _print_table(scores: Scores, title: str, params: Params) -> None:
-    k = params.evaluate.ks[0]
-    table = Table(f"{title}, 95 % intervals", f"mAP@{k}", f"coverage@{k}")
-
-    def row(name: str, values: Corrected) -> None:
-        summary = values.summary(k, params.evaluate.resamples, params.seed)
-        cells = ("{mean:.3f} ({low:.3f} to {high:.3f})".format(**summary[key]) for key in summary)
-        table.add_row(name, *cells)
-
-    row("CAPTURE", scores.corrected)
-    for name, values in scores.baselines.items():
-        row(f"baseline: {name}", values)
-    console.print(table)
-
-
 def command(
     rankings: Annotated[
         Path | None, typer.Option(help="Product1M's retrieval_id_list.txt; none: the stage.")
@@ -120,9 +105,15 @@ def command(
         Split, typer.Option(help="Whose queries; all: of both files, as the published script.")
     ] = "test",
     out: Annotated[Path | None, typer.Option(help="Where to write the JSON as well.")] = None,
+    champion: Annotated[
+        bool, typer.Option("--champion", help="Measure the serving index, live changes included.")
+    ] = False,
 ) -> None:
     """Measure the fresh collection, or score a rankings file on Product1M's annotations."""
     params = load_params()
+    if champion:
+        measure_champion(Workspace(), params)
+        return
     if rankings is None and annotations is None:
         evaluate(Workspace(), params)
         return

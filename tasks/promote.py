@@ -19,7 +19,7 @@ from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.index.catch_up import catch_up_with_journal
 from tasks.index.receipt import Receipt, milvus_uri
-from tasks.promotion.approval import Approval, Pending, reviewed
+from tasks.promotion.approval import Approval, Pending, awaits_approval, reviewed
 from tasks.promotion.carry_out import carry_out, clean_up, rejected_before, write_record
 from tasks.promotion.gate import Decision, decide, unchanged
 from tasks.promotion.measure import measure
@@ -82,12 +82,6 @@ def judge(workspace: Workspace, params: Params) -> Decision:
     for rule in decision.rules:
         console.print(f"  {'holds' if rule.passed else 'BROKEN'}: {rule.line}")
     return decision
-
-
-def awaits_approval(decision: Decision, params: Params) -> bool:
-    """Whether a person has to say whether this candidate may serve."""
-    new = decision.promoted and decision.champion != decision.candidate
-    return new and params.promote.approval == "manual"
 
 
 def conclude(

@@ -15,12 +15,12 @@ from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
-from tasks.index.refresh import Refresh, Refreshed
+from tasks.index.refresh import IndexRefresh, Refreshed
 
 
 def refresh(workspace: Workspace, params: Params) -> Refreshed:
-    """Bring the champion's index up to the source catalogue, see `Refresh`."""
-    with Refresh(workspace, params) as work:
+    """Bring the champion's index up to the source catalogue, see `IndexRefresh`."""
+    with IndexRefresh(workspace, params) as work:
         counts = work.plan()
         work.delete_removed()
         total = -(-(counts.get("added", 0) + counts.get("changed", 0)) // params.refresh.shard)

@@ -21,10 +21,10 @@ from tasks.base.params import Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import write_manifest
-from tasks.data.photos import inspect
+from tasks.data.photos import check_photos
 from tasks.data.table import COLUMNS, MEASURED, TABLE, read_rows
 from tasks.validation.derived import row_facts
-from tasks.validation.gx_validator import Finding
+from tasks.validation.gx_validator import CheckResult
 from tasks.validation.report import PAGE, write_report
 from tasks.validation.verdict import judge, refusal
 from unbundle.base.atomic import atomic_file, atomic_folder
@@ -42,7 +42,7 @@ def validate(workspace: Workspace, params: Params) -> None:
     if not table.is_file():
         raise UserError(f"{table}: no such file; run the stage catalogue first")
     rows = read_rows(table)
-    photos = inspect(workspace.catalogue, rows["image"].tolist())
+    photos = check_photos(workspace.catalogue, rows["image"].tolist())
     facts = row_facts(rows, track(photos, "checking photos", len(rows)))
     with atomic_folder(workspace.validation_report) as report:
         verdict = judge(facts, params.validation, report / "data_docs")
@@ -70,7 +70,7 @@ def _write_quarantine(path: Path, reasons: dict[int, str], ids: "pd.Series[str]"
         pq.write_table(pa.table(columns), temporary)
 
 
-def _print_warnings(findings: list[Finding]) -> None:
+def _print_warnings(findings: list[CheckResult]) -> None:
     for finding in findings:
         if finding.check.effect == "warn" and not finding.holds:
             lines = list(finding.failures)

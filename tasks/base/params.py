@@ -159,15 +159,15 @@ class DetectorTraining(Section):
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     warmup: float = Field(ge=0, lt=1)
-    gradient_norm: float = Field(gt=0)
-    averaging: float = Field(ge=0, lt=1)
+    max_grad_norm: float = Field(gt=0)
+    ema_decay: float = Field(ge=0, lt=1)
     candidates: int = Field(ge=1)
     sharpness: float = Field(gt=0)
     box_weight: float = Field(gt=0)
     checkpoint_steps: int = Field(ge=1)
 
 
-class Proposals(Section):
+class ProposalLimits(Section):
     """Which of the detector's boxes count; the arguments of `unbundle.vision.proposals`."""
 
     min_score: float = Field(gt=0, lt=1)
@@ -183,7 +183,7 @@ class Detect(Section):
     pseudo_bundles: PseudoBundles
     model: DetectorSizes
     training: DetectorTraining
-    proposals: Proposals
+    proposals: ProposalLimits
     batch: int = Field(ge=1)
     match_floor: float = Field(gt=0, lt=1)
     pictures: int = Field(ge=0)
@@ -340,7 +340,7 @@ class Pretrain(Section):
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     warmup: float = Field(ge=0, lt=1)
-    gradient_norm: float = Field(gt=0)
+    max_grad_norm: float = Field(gt=0)
     temperature: float = Field(gt=0)
     mask_words: float = Field(ge=0, le=1)
     mask_regions: float = Field(ge=0, le=1)
@@ -382,7 +382,7 @@ class Precisions(Section):
     backbone: Literal["fp32", "int8"]
 
 
-class Keypoints(Section):
+class KeypointParams(Section):
     """Local features of products; what is never turned stands in `unbundle.vision.keypoints`."""
 
     side: int = Field(ge=32)
@@ -400,7 +400,7 @@ class Export(Section):
     weights: Weights
     grid: tuple[float, ...] = Field(min_length=2)
     spreads: tuple[float, ...] = Field(min_length=1)
-    keypoints: Keypoints
+    keypoints: KeypointParams
     verification: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
     false_accepts: float = Field(gt=0, lt=1)
 

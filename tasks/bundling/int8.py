@@ -18,7 +18,7 @@ from tasks.data.manifest import spread
 from tasks.metrics.ranking import Corrected, corrected, difference
 from tasks.tokens.store import FeatureStore
 from unbundle.encoding.bundle import BackboneSettings, DetectorSettings
-from unbundle.encoding.image_encoder import Sight
+from unbundle.encoding.image_encoder import ImageEncoder
 from unbundle.vision.imaging import Photo, crops, letterbox, normalise, open_photo
 
 _BATCH = 16
@@ -46,13 +46,13 @@ def see(
         networks: the folder.
         detector, backbone: their settings.
     """
-    sight = Sight(networks, detector, backbone)
+    image_encoder = ImageEncoder(networks, detector, backbone)
     tables, tokens, places = [], [], []
     names, images = rows["id"].tolist(), rows["image"].tolist()
     for start in track(range(0, len(rows), _BATCH), "photos to the int8 networks, batches"):
         photos = [open_photo(catalogue / image) for image in images[start : start + _BATCH]]
-        found = sight.propose(photos)
-        visual = sight.look(photos, [proposals.boxes for proposals in found])
+        found = image_encoder.propose(photos)
+        visual = image_encoder.encode(photos, [proposals.boxes for proposals in found])
         tokens.append(visual.tokens.astype(np.float16))
         places.append(visual.geometry[:, 0])
         for name, proposals in zip(names[start:], found, strict=False):

@@ -23,7 +23,7 @@ Network = Callable[[Arrays], Sequence[NDArray[Any]]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class EncodedQueries:
     """The instances of some queries.
 
     Attributes:
@@ -70,7 +70,7 @@ class StoredPhotos:
         """Row of the store of the best proposal of each photo."""
         return [self._rows[photo][0] for photo in rows["id"]]
 
-    def queries(self, rows: pd.DataFrame, mode: Modality) -> Asked:
+    def queries(self, rows: pd.DataFrame, mode: Modality) -> EncodedQueries:
         """The instances of queries that show their photo, their title or both."""
         chosen: list[int] = []
         titles: list[str] = []
@@ -83,7 +83,7 @@ class StoredPhotos:
             titles += [caption if mode != "photo" else ""] * len(mine)
         heads = self._heads(chosen, titles, mode != "title", f"queries, {mode}")
         boxes = self._store.index[["x0", "y0", "x1", "y1"]].iloc[chosen].to_numpy(np.float32)
-        return Asked(places, heads, boxes, chosen)
+        return EncodedQueries(places, heads, boxes, chosen)
 
     def _heads(
         self, rows: list[int], titles: list[str], photo: bool, label: str

@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tasks.calibration.encoded_queries import Asked
+from tasks.calibration.encoded_queries import EncodedQueries
 from tasks.calibration.term_weights import DEPTH
 from unbundle.ranking.embedding import PARTS, Vectors, join_parts, query_vectors
-from unbundle.ranking.fusion import interleave, merge
+from unbundle.ranking.fusion import fuse, interleave
 
 HITS = 50
 """Hits of an instance that are merged."""
 
 
 def gallery_cosines(
-    asked: Asked, gallery: Mapping[str, Vectors], weights: Mapping[str, float]
+    asked: EncodedQueries, gallery: Mapping[str, Vectors], weights: Mapping[str, float]
 ) -> Vectors:
     """Of all instances with the gallery, `[N, M]`."""
     vectors = query_vectors(asked.heads, PARTS, weights)
@@ -23,7 +23,7 @@ def gallery_cosines(
 
 def rank_gallery(
     queries: Sequence[str],
-    asked: Asked,
+    asked: EncodedQueries,
     cosines: Vectors,
     ids: Sequence[str],
     merging: Mapping[str, float] | None,
@@ -45,6 +45,6 @@ def rank_gallery(
         rankings[query] = (
             interleave(lists, DEPTH)
             if merging is None
-            else merge(lists, list(found), merging, DEPTH)
+            else fuse(lists, list(found), merging, DEPTH)
         )
     return rankings

@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 
 from tasks.base.params import Export
-from tasks.calibration.encoded_queries import Asked, StoredPhotos
+from tasks.calibration.encoded_queries import EncodedQueries, StoredPhotos
 from tasks.calibration.exact_search import gallery_cosines
-from tasks.calibration.fusion_fit import fit_merging, fused, nearest_items
-from tasks.calibration.keypoint_matches import SecondLook, comparing
-from tasks.calibration.open_set_fit import fit_known
+from tasks.calibration.fusion_fit import fit_fusion, fused, nearest_items
+from tasks.calibration.keypoint_matches import StoredReranker, comparing
+from tasks.calibration.open_set_fit import fit_open_set
 from tasks.calibration.open_set_trials import Trials, products, trials
-from tasks.calibration.term_weights import Answers, DevQuery, fit_weights, quality
+from tasks.calibration.term_weights import AnswerKey, DevQuery, fit_weights, quality
 from tasks.data.splits import is_fitted
 from unbundle.ranking.embedding import Modality, Vectors, term_scores
 from unbundle.vision.keypoints import Keypoints, KeypointSettings
@@ -71,7 +71,7 @@ def fit(
     if dev.empty or rows.empty:
         return Fitted(start, dict.fromkeys(SEEN_MODES, usual))
     gallery = stored.gallery(rows)
-    answers = Answers.of(rows["id"].tolist(), [found[0] for found in rows["labels"]])
+    answers = AnswerKey.of(rows["id"].tolist(), [found[0] for found in rows["labels"]])
     weights: dict[Modality, dict[str, float]] = {}
     verification: dict[Modality, float] = {}
     known: dict[Modality, dict[str, Any]] = {}
@@ -84,24 +84,24 @@ def fit(
         scores = gallery_cosines(asked, gallery, weights[mode])
         if mode not in SEEN_MODES:
             continue
-        look = second_look(prints, asked, stored.best_rows(rows), settings)
-        look, fitted = fit_verification(queries, scores, answers, look, params)
-        verification[mode] = look.weight
+        reranker = stored_reranker(prints, asked, stored.best_rows(rows), settings)
+        reranker, fitted = fit_verification(queries, scores, answers, reranker, params)
+        verification[mode] = reranker.weight
         merging = fitted if mode == "both" else merging
-        found = _trials(dev, asked, scores, gallery, answers, mode, iou, look)
-        if (calibrated := fit_known(found, params.false_accepts)) is not None:
+        found = _trials(dev, asked, scores, gallery, answers, mode, iou, reranker)
+        if (calibrated := fit_open_set(found, params.false_accepts)) is not None:
             known[mode] = calibrated
     half = len(dev) < int(((manifest["split"] == "dev") & manifest["labels"].map(len).gt(0)).sum())
     return Fitted(weights, verification, merging, known, len(dev), half)
 
 
-def second_look(
+def stored_reranker(
     prints: Mapping[int, Keypoints],
-    asked: Asked,
+    asked: EncodedQueries,
     gallery: Sequence[int],
     settings: KeypointSettings,
-) -> SecondLook:
-    """A second look of stored instances at stored photos, of no weight yet.
+) -> StoredReranker:
+    """A second reranker of stored instances at stored photos, of no weight yet.
 
     Args:
         prints: keypoints by row of the store.
@@ -113,7 +113,7 @@ def second_look(
     # As an index holds them.
     items = [Keypoints.unpack(prints[row].pack(), settings.dimension) for row in gallery]
     compare = comparing(own, items, settings)
-    return SecondLook(compare, [len(one) for one in own], 0.0, settings.photos)
+    return StoredReranker(compare, [len(one) for one in own], 0.0, settings.photos)
 
 
 def fitted_queries(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -132,24 +132,24 @@ def fitted_queries(manifest: pd.DataFrame) -> pd.DataFrame:
 def fit_verification(
     queries: Sequence[DevQuery],
     scores: Vectors,
-    answers: Answers,
-    look: SecondLook,
+    answers: AnswerKey,
+    reranker: StoredReranker,
     params: Export,
-) -> tuple[SecondLook, dict[str, float] | None]:
+) -> tuple[StoredReranker, dict[str, float] | None]:
     """What an inlier is worth, with the merging of scores that it makes best.
 
     Args:
         queries: what was asked.
         scores: `[N, M]` of all instances with the gallery.
         answers: the gallery's ids and labels.
-        look: whose weight is to be found.
+        reranker: whose weight is to be found.
         params: with the weights to try.
     """
-    best: tuple[float, SecondLook, dict[str, float] | None] | None = None
+    best: tuple[float, StoredReranker, dict[str, float] | None] | None = None
     for weight in params.verification:
-        tried = replace(look, weight=weight)
+        tried = replace(reranker, weight=weight)
         anew = tried.rescored(scores)
-        merging = fit_merging(queries, anew, answers, params.spreads)
+        merging = fit_fusion(queries, anew, answers, params.spreads)
         found = [[nearest_items(row, anew) for row in query.rows] for query in queries]
         value = quality(queries, [fused(hits, answers, merging) for hits in found], answers)
         if best is None or value > best[0]:
@@ -158,7 +158,7 @@ def fit_verification(
     return best[1:]
 
 
-def dev_queries(dev: pd.DataFrame, asked: Asked) -> list[DevQuery]:
+def dev_queries(dev: pd.DataFrame, asked: EncodedQueries) -> list[DevQuery]:
     """Rows of the manifest with their instances, as the fits read them."""
     return [
         DevQuery(frozenset(labels), places)
@@ -168,13 +168,13 @@ def dev_queries(dev: pd.DataFrame, asked: Asked) -> list[DevQuery]:
 
 def _trials(
     dev: pd.DataFrame,
-    asked: Asked,
+    asked: EncodedQueries,
     scores: Vectors,
     gallery: Mapping[str, Vectors],
-    answers: Answers,
+    answers: AnswerKey,
     mode: Modality,
     iou: float,
-    look: SecondLook,
+    reranker: StoredReranker,
 ) -> Trials:
     labels = np.asarray(answers.labels)
     parts = []
@@ -184,6 +184,6 @@ def _trials(
         named = products(asked.boxes[places], shown, true, iou)
         mine = {head: values[places] for head, values in asked.heads.items()}
         parts.append(
-            trials(scores[places], mine, gallery, labels, named, mode, look.of(places.tolist()))
+            trials(scores[places], mine, gallery, labels, named, mode, reranker.of(places.tolist()))
         )
     return Trials.joined(parts)

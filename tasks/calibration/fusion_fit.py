@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.calibration.exact_search import HITS
-from tasks.calibration.term_weights import DEPTH, Answers, DevQuery, quality
+from tasks.calibration.term_weights import DEPTH, AnswerKey, DevQuery, quality
 from unbundle.ranking.embedding import Vectors
-from unbundle.ranking.fusion import EVIDENCE, evidence, interleave, merge
+from unbundle.ranking.fusion import EVIDENCE, evidence, fuse, interleave
 
 
-def fit_merging(
-    queries: Sequence[DevQuery], cosines: Vectors, answers: Answers, spreads: Sequence[float]
+def fit_fusion(
+    queries: Sequence[DevQuery], cosines: Vectors, answers: AnswerKey, spreads: Sequence[float]
 ) -> dict[str, float] | None:
     """Weights of the evidence for an item; None where interleaving does better.
 
@@ -29,7 +29,7 @@ def fit_merging(
     from sklearn.linear_model import LogisticRegression
 
     found = [[nearest_items(row, cosines) for row in query.rows] for query in queries]
-    signs = [evidence(scores) for hits in found for _, scores in hits]
+    rows = [evidence(scores) for hits in found for _, scores in hits]
     relevant = [
         [answers.labels[item] in query.labels for item in items]
         for query, hits in zip(queries, found, strict=True)
@@ -38,7 +38,7 @@ def fit_merging(
     outcome = np.concatenate(relevant)
     if outcome.all() or not outcome.any():
         return None
-    columns = np.concatenate(signs)
+    columns = np.concatenate(rows)
     scale = columns.std(axis=0) + 1e-6
     model = LogisticRegression().fit(columns / scale, outcome)
     base = dict(zip(EVIDENCE, (model.coef_[0] / scale).tolist(), strict=True))
@@ -60,11 +60,11 @@ def nearest_items(row: int, cosines: Vectors) -> tuple[NDArray[np.int64], Vector
 
 def fused(
     hits: Sequence[tuple[NDArray[np.int64], Vectors]],
-    answers: Answers,
+    answers: AnswerKey,
     weights: Mapping[str, float] | None,
 ) -> list[str]:
     """One ranking of ids from the hits of a query's instances; None as weights interleaves."""
     rankings = [[answers.ids[item] for item in items] for items, _ in hits]
     if weights is None:
         return interleave(rankings, DEPTH)
-    return merge(rankings, [scores for _, scores in hits], weights, DEPTH)
+    return fuse(rankings, [scores for _, scores in hits], weights, DEPTH)

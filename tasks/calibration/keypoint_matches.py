@@ -31,7 +31,7 @@ Compare = Callable[[int, Sequence[int]], list[Evidence]]
 
 
 @dataclass(frozen=True)
-class SecondLook:
+class StoredReranker:
     """`unbundle.query.rerank` over arrays of scores.
 
     Attributes:
@@ -49,7 +49,7 @@ class SecondLook:
     def __call__(
         self, instance: int, order: NDArray[np.int64], scores: Vectors
     ) -> tuple[NDArray[np.int64], Vectors, list[Evidence]]:
-        """What an instance's nearest items are after the second look, best first.
+        """What an instance's nearest items are after the second reranker, best first.
 
         Args:
             instance: its place.
@@ -66,7 +66,7 @@ class SecondLook:
         best = np.argsort(-anew, kind="stable")
         return items[best], anew[best], [evidence[place] for place in best]
 
-    def of(self, instances: Sequence[int]) -> "SecondLook":
+    def of(self, instances: Sequence[int]) -> "StoredReranker":
         """The same for some of the instances, by their places among these."""
         return replace(
             self,
@@ -75,7 +75,7 @@ class SecondLook:
         )
 
     def rescored(self, scores: Vectors) -> Vectors:
-        """Scores `[N, M]` of all instances after the second look."""
+        """Scores `[N, M]` of all instances after the second reranker."""
         orders = np.argsort(-scores, axis=1, kind="stable")
         anew = scores.copy()
         with ThreadPoolExecutor() as pool:

@@ -5,21 +5,21 @@ from typing import Any
 import numpy as np
 
 from tasks.calibration.open_set_trials import Trials
-from unbundle.ranking.open_set import SIGNS
+from unbundle.ranking.open_set import FEATURES
 
 _PULL = 0.1
 """Inverse of how strongly the weights of `known` are pulled to zero."""
 
 
 _TREES = 80
-"""That correct the weighted signs, each by this share of what is left:"""
+"""That correct the weighted features, each by this share of what is left:"""
 
 
 _SHARE = 0.05
 
 
 _TREE_DEPTH = 2
-"""Of a tree: as many signs count together."""
+"""Of a tree: as many features count together."""
 
 
 _LEAF = 20
@@ -27,19 +27,19 @@ _LEAF = 20
 
 
 _TRIED = 0.3
-"""Share of the signs that a split chooses from."""
+"""Share of the features that a split chooses from."""
 
 
 _FOLDS = 10
 """Of the trials, in their order, so that an instance's two stay together."""
 
 
-def fit_known(found: Trials, false_accepts: float) -> dict[str, Any] | None:
+def fit_open_set(found: Trials, false_accepts: float) -> dict[str, Any] | None:
     """What tells known products from strangers, and the threshold that lets `false_accepts` in.
 
-    A logistic regression of the signs, and small trees that are boosted from it (Friedman 2001):
-    signs count together, as a stretched print does only where there are inliers. The threshold is
-    that of probabilities which other trials' fits gave: of its own trials a fit takes fewer
+    A logistic regression of the features, and small trees that are boosted from it (Friedman 2001):
+    features count together, as a stretched match does only where there are inliers. The threshold
+    is that of probabilities which other trials' fits gave: of its own trials a fit takes fewer
     strangers for known than of those to come.
 
     None without at least one trial of either kind.
@@ -48,14 +48,14 @@ def fit_known(found: Trials, false_accepts: float) -> dict[str, Any] | None:
 
     if found.known.all() or not found.known.any():
         return None
-    model = _boosted(len(found.known)).fit(found.signs, found.known)
+    model = _boosted(len(found.known)).fit(found.features, found.known)
     rarest = int(min(found.known.sum(), (~found.known).sum()))
-    chances = (
-        cross_val_predict(model, found.signs, found.known, cv=_FOLDS, method="predict_proba")
+    probabilities = (
+        cross_val_predict(model, found.features, found.known, cv=_FOLDS, method="predict_proba")
         if rarest >= _FOLDS
-        else model.predict_proba(found.signs)
+        else model.predict_proba(found.features)
     )
-    threshold = float(np.quantile(chances[~found.known, 1], 1 - false_accepts))
+    threshold = float(np.quantile(probabilities[~found.known, 1], 1 - false_accepts))
     weights, trees = _readable(model)
     return {"weights": weights, "trees": trees, "threshold": round(threshold, 6)}
 
@@ -66,7 +66,7 @@ def _boosted(trials: int) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    # Many signs that say nearly the same, of a few hundred trials: pulled towards zero.
+    # Many features that say nearly the same, of a few hundred trials: pulled towards zero.
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=_PULL, max_iter=1000))
     return GradientBoostingClassifier(
         init=linear,
@@ -84,7 +84,7 @@ def _readable(model: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """A fitted model as `unbundle.ranking.open_set` reads it."""
     scaler, linear = (step for _, step in model.init_.steps)
     slopes = linear.coef_[0] / scaler.scale_
-    weights = dict(zip(SIGNS, slopes.tolist(), strict=True))
+    weights = dict(zip(FEATURES, slopes.tolist(), strict=True))
     weights["bias"] = float(linear.intercept_[0] - slopes @ scaler.mean_)
     trees = []
     for row in model.estimators_[:, 0]:
@@ -92,8 +92,8 @@ def _readable(model: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
         trees.append(
             {
                 "sign": [
-                    -1 if left < 0 else int(sign)
-                    for sign, left in zip(nodes.feature, nodes.children_left, strict=True)
+                    -1 if left < 0 else int(feature)
+                    for feature, left in zip(nodes.feature, nodes.children_left, strict=True)
                 ],
                 "limit": [round(value, 6) for value in nodes.threshold.tolist()],
                 "left": nodes.children_left.tolist(),

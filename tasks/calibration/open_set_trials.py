@@ -11,10 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.calibration.keypoint_matches import SecondLook
-from unbundle.encoding.bundle import KnownSettings
+from tasks.calibration.keypoint_matches import StoredReranker
+from unbundle.encoding.bundle import OpenSetSettings
 from unbundle.ranking.embedding import Modality, Vectors, term_scores
-from unbundle.ranking.open_set import NEAREST, SIGNS, Nearest, among, probability, signs
+from unbundle.ranking.open_set import (
+    FEATURES,
+    NEAREST,
+    Nearest,
+    among,
+    open_set_features,
+    probability,
+)
 from unbundle.vision.boxes import Boxes, intersection_over_union
 
 
@@ -23,22 +30,22 @@ class Trials:
     """Searches with a known outcome.
 
     Attributes:
-        signs: `unbundle.ranking.open_set.SIGNS` float64 `[T, S]`.
+        features: `unbundle.ranking.open_set.FEATURES` float64 `[T, S]`.
         known: bool `[T]`, whether the product was in the gallery.
         modalities: what the queries had, `[T]`.
     """
 
-    signs: NDArray[np.float64]
+    features: NDArray[np.float64]
     known: NDArray[np.bool_]
     modalities: NDArray[np.str_]
 
     @classmethod
     def joined(cls, parts: Sequence["Trials"]) -> "Trials":
         """All trials of some queries."""
-        empty = cls(np.zeros((0, len(SIGNS))), np.zeros(0, bool), np.zeros(0, str))
+        empty = cls(np.zeros((0, len(FEATURES))), np.zeros(0, bool), np.zeros(0, str))
         parts = [empty, *parts]
         return cls(
-            np.concatenate([part.signs for part in parts]),
+            np.concatenate([part.features for part in parts]),
             np.concatenate([part.known for part in parts]),
             np.concatenate([part.modalities for part in parts]),
         )
@@ -46,7 +53,7 @@ class Trials:
     def of(self, modalities: Sequence[Modality]) -> "Trials":
         """The trials of queries with these modalities."""
         mine = np.isin(self.modalities, modalities)
-        return Trials(self.signs[mine], self.known[mine], self.modalities[mine])
+        return Trials(self.features[mine], self.known[mine], self.modalities[mine])
 
 
 def products(
@@ -79,7 +86,7 @@ def trials(
     gallery: NDArray[np.str_],
     shown: Sequence[str | None],
     modality: Modality,
-    look: SecondLook,
+    reranker: StoredReranker,
 ) -> Trials:
     """Ask every instance whose product is known with and without that product.
 
@@ -90,7 +97,7 @@ def trials(
         gallery: labels `[M]`.
         shown: the product of each instance, None where unknown.
         modality: what the query has.
-        look: at the query's instances.
+        reranker: at the query's instances.
     """
     cosines = term_scores(heads, parts)
     rows, outcomes = [], []
@@ -100,23 +107,23 @@ def trials(
             continue
         order = np.argsort(-scores[row], kind="stable")
         for known, kept in ((True, order), (False, order[~mine[order]])):
-            items, anew, evidence = look(row, kept, scores[row])
+            items, anew, evidence = reranker(row, kept, scores[row])
             items, anew, evidence = items[:NEAREST], anew[:NEAREST], evidence[:NEAREST]
             terms = {term: values[row, items] for term, values in cosines.items()}
             between = among({part: values[items] for part, values in parts.items()})
             labels = gallery[items].tolist()
-            count = look.keypoints[row]
-            rows.append(signs(Nearest(anew, labels, terms, between, evidence, count)))
+            count = reranker.keypoints[row]
+            rows.append(open_set_features(Nearest(anew, labels, terms, between, evidence, count)))
             outcomes.append(known)
     return Trials(
-        np.asarray(rows, np.float64).reshape(-1, len(SIGNS)),
+        np.asarray(rows, np.float64).reshape(-1, len(FEATURES)),
         np.asarray(outcomes, bool),
         np.full(len(outcomes), modality),
     )
 
 
 def measure(
-    found: Trials, known: Mapping[Modality, KnownSettings], bins: int
+    found: Trials, known: Mapping[Modality, OpenSetSettings], bins: int
 ) -> dict[str, Any] | None:
     """How well the probability tells known products from unknown ones.
 
@@ -136,24 +143,24 @@ def measure(
     if found.known.all() or not found.known.any():
         return None
     settings = [known[modality] for modality in found.modalities.tolist()]
-    chances = np.asarray(
+    probabilities = np.asarray(
         [
             probability(row, one.weights, one.trees)
-            for row, one in zip(found.signs, settings, strict=True)
+            for row, one in zip(found.features, settings, strict=True)
         ]
     )
-    accepted = chances >= np.asarray([one.threshold for one in settings])
-    places = np.minimum((chances * bins).astype(int), bins - 1)
+    accepted = probabilities >= np.asarray([one.threshold for one in settings])
+    places = np.minimum((probabilities * bins).astype(int), bins - 1)
     return {
-        "trials": len(chances),
-        "auroc": round(float(roc_auc_score(found.known, chances)), 6),
+        "trials": len(probabilities),
+        "auroc": round(float(roc_auc_score(found.known, probabilities)), 6),
         "thresholds": {modality: one.threshold for modality, one in known.items()},
         "false_accepts": round(float(accepted[~found.known].mean()), 6),
         "false_rejects": round(float((~accepted)[found.known].mean()), 6),
         "reliability": [
             {
                 "trials": int((places == place).sum()),
-                "probability": round(float(chances[places == place].mean()), 4),
+                "probability": round(float(probabilities[places == place].mean()), 4),
                 "known": round(float(found.known[places == place].mean()), 4),
             }
             for place in range(bins)

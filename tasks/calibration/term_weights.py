@@ -27,7 +27,7 @@ class DevQuery:
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerKey:
     """The gallery as an answer sheet.
 
     Attributes:
@@ -42,7 +42,7 @@ class Answers:
     members: Mapping[str, frozenset[str]]
 
     @classmethod
-    def of(cls, ids: Sequence[str], labels: Sequence[str]) -> "Answers":
+    def of(cls, ids: Sequence[str], labels: Sequence[str]) -> "AnswerKey":
         """From the gallery's ids and labels `[M]`."""
         members: dict[str, set[str]] = {}
         for item, label in zip(ids, labels, strict=True):
@@ -52,7 +52,7 @@ class Answers:
 
 
 def quality(
-    queries: Sequence[DevQuery], rankings: Sequence[Sequence[str]], answers: Answers
+    queries: Sequence[DevQuery], rankings: Sequence[Sequence[str]], answers: AnswerKey
 ) -> float:
     """Mean over queries of (AP@10 + coverage@10) / 2, both of the corrected protocol."""
     values = []
@@ -67,7 +67,7 @@ def quality(
 def fit_weights(
     queries: Sequence[DevQuery],
     scores: Mapping[str, Vectors],
-    answers: Answers,
+    answers: AnswerKey,
     start: Mapping[str, float],
     grid: Sequence[float],
 ) -> dict[str, float]:

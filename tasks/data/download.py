@@ -30,7 +30,7 @@ IN_FLIGHT = 4
 
 
 @dataclass(frozen=True)
-class Item:
+class WantedImage:
     """An image to fetch: its id, which names the file, and its addresses, best first."""
 
     id: str
@@ -47,7 +47,7 @@ class Entry:
     bytes: int
 
 
-def download(items: Sequence[Item], folder: Path, settings: Download) -> dict[str, str]:
+def download(items: Sequence[WantedImage], folder: Path, settings: Download) -> dict[str, str]:
     """Fetch images into `folder/images/<id>.jpg`, whatever their format.
 
     Images that the ledger knows are checked against it and not fetched again; one that is not as
@@ -136,10 +136,10 @@ class _Fetcher:
         self._stop.set()
         self._session.close()
 
-    def fetch_all(self, items: Sequence[Item]) -> Iterator[tuple[Item, Entry | str]]:
+    def fetch_all(self, items: Sequence[WantedImage]) -> Iterator[tuple[WantedImage, Entry | str]]:
         """Fetch items in any order; a str is why an item could not be fetched."""
         queue = iter(items)
-        pending: dict[Future[Entry | str], Item] = {}
+        pending: dict[Future[Entry | str], WantedImage] = {}
         with ThreadPoolExecutor(self._settings.workers) as pool:
             try:
                 while True:
@@ -155,7 +155,7 @@ class _Fetcher:
                 self._stop.set()
                 pool.shutdown(cancel_futures=True)
 
-    def _fetch(self, item: Item) -> Entry | str:
+    def _fetch(self, item: WantedImage) -> Entry | str:
         image = self._images / f"{item.id}.jpg"
         if entry := self._ledger.find(item.id, image):
             return entry

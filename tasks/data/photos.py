@@ -20,7 +20,7 @@ SIDEWAYS = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
-class Inspection:
+class PhotoCheck:
     """What is known of one photo.
 
     Attributes:
@@ -74,7 +74,7 @@ def _resolved(folder: Path, below: str) -> tuple[Path, bool]:
     return found, found.is_relative_to(folder.resolve())
 
 
-def inspect(folder: Path, images: Sequence[str]) -> Iterator[Inspection]:
+def check_photos(folder: Path, images: Sequence[str]) -> Iterator[PhotoCheck]:
     """Inspect the photos that rows name, in their order, on all processor cores."""
     slices = (images[start : start + SLICE] for start in range(0, len(images), SLICE))
     # Pillow lets other threads run while it decodes.
@@ -83,15 +83,15 @@ def inspect(folder: Path, images: Sequence[str]) -> Iterator[Inspection]:
             yield from inspections
 
 
-def _inspect_slice(folder: Path, images: Sequence[str]) -> list[Inspection]:
+def _inspect_slice(folder: Path, images: Sequence[str]) -> list[PhotoCheck]:
     return [_inspect(folder, image) for image in images]
 
 
-def _inspect(folder: Path, image: str) -> Inspection:
+def _inspect(folder: Path, image: str) -> PhotoCheck:
     try:
         path = locate(folder, image)
     except ValueError as error:
-        return Inspection(str(error))
+        return PhotoCheck(str(error))
     try:
         with Image.open(path) as photo:
             width, height = photo.size
@@ -100,8 +100,8 @@ def _inspect(folder: Path, image: str) -> Inspection:
             # libjpeg then decodes at a fraction of the size, and still reads every byte.
             photo.draft("L", (2 * SIDE, 2 * SIDE))
             upright = ImageOps.exif_transpose(photo)
-            return Inspection("", width, height, perceptual_hash(upright))
+            return PhotoCheck("", width, height, perceptual_hash(upright))
     except UnidentifiedImageError:
-        return Inspection(f"image {image!r} is in no format that is known")
+        return PhotoCheck(f"image {image!r} is in no format that is known")
     except Exception as error:  # on broken bytes a decoder raises whatever it stumbles over
-        return Inspection(f"image {image!r} does not decode ({' '.join(str(error).split())})")
+        return PhotoCheck(f"image {image!r} does not decode ({' '.join(str(error).split())})")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tasks.base.params import Catalogue, Download
 from tasks.base.progress import console, track
-from tasks.data.download import Item, download
+from tasks.data.download import WantedImage, download
 from tasks.data.table import COLUMNS, ID_PATTERN, LABEL_SEPARATOR, TABLE, parse_labels, utf8_lines
 from unbundle.base.errors import UserError
 
@@ -148,7 +148,7 @@ def _unique(splits: dict[str, list[Annotation]]) -> list[tuple[str, Annotation]]
 
 
 def _download(items: list[Annotation], downloads: Path, settings: Download) -> None:
-    requests = [Item(item.id, (item.url, item.mirror)) for item in items]
+    requests = [WantedImage(item.id, (item.url, item.mirror)) for item in items]
     failures = download(requests, downloads, settings)
     if len(failures) == len(items):
         raise UserError(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.demo.finishes import linear
-from tasks.demo.products import Product
+from tasks.demo.products import DemoProduct
 from tasks.demo.shapes import panel
 from tasks.demo.sheets import Rect, Sheet
 
@@ -46,7 +46,7 @@ class Label:
     scale: float
 
 
-def print_label(item: Product, scale: float) -> Label:
+def print_label(item: DemoProduct, scale: float) -> Label:
     """Draw a product's label at `scale` pixels per millimetre."""
     space = panel(item.form)
     width = round(2 * space.half_width * scale)
@@ -64,12 +64,12 @@ def print_label(item: Product, scale: float) -> Label:
     return Label(np.asarray(sheet.ink), np.asarray(sheet.foil), -space.half_width, space.top, scale)
 
 
-def body_colour(item: Product) -> str:
+def body_colour(item: DemoProduct) -> str:
     """Of an opaque body: the brand's colour with a breath of the tint's."""
     return _mixed(item.brand.body, item.tint.colour, TINTED)
 
 
-def _scatter(sheet: Sheet, item: Product) -> None:
+def _scatter(sheet: Sheet, item: DemoProduct) -> None:
     """The tint's ornament in rows all over the body, paler than the print."""
     width, height = sheet.ink.size
     target = "#ffffff" if item.category.glass else item.tint.colour
@@ -91,7 +91,7 @@ def _mixed(first: str, second: str, share: float) -> str:
     return "#" + "".join(f"{value:02x}" for value in values)
 
 
-def _emblem(item: Product) -> str:
+def _emblem(item: DemoProduct) -> str:
     return item.brand.motif if item.tint.emblem == "none" else item.tint.emblem
 
 
@@ -100,7 +100,7 @@ def _brightness(code: str) -> float:
     return float(np.sqrt(0.3 * red + 0.59 * green + 0.11 * blue))
 
 
-def _over(code: str, item: Product) -> str:
+def _over(code: str, item: DemoProduct) -> str:
     """A colour of text that reads on a ground: the brand's own if it stands out."""
     ground = _brightness(code)
     if abs(_brightness(item.brand.ink) - ground) > 0.35:
@@ -108,22 +108,22 @@ def _over(code: str, item: Product) -> str:
     return "#fffaf2" if ground < 0.62 else "#2a2522"
 
 
-def _ground(item: Product) -> str:
+def _ground(item: DemoProduct) -> str:
     if item.category.glass:
         return _mixed(item.tint.colour, "#ffffff", 0.25)  # light shines through
     return "#5c3a1e" if item.brand.finish == "amber" else body_colour(item)
 
 
-def _ink(item: Product) -> str:
+def _ink(item: DemoProduct) -> str:
     return _over(_ground(item), item)
 
 
-def _foiled(item: Product) -> bool:
+def _foiled(item: DemoProduct) -> bool:
     # Foil on coloured glass does not read.
     return item.brand.trim in ("gold", "silver", "bronze") and not item.category.glass
 
 
-def _shade(sheet: Sheet, area: Rect, item: Product, colour: str) -> None:
+def _shade(sheet: Sheet, area: Rect, item: DemoProduct, colour: str) -> None:
     """The swatch of the shade and its name."""
     radius = 0.42 * area.height
     x, y = area.left + area.width * 0.14, area.centre[1]
@@ -133,7 +133,7 @@ def _shade(sheet: Sheet, area: Rect, item: Product, colour: str) -> None:
     sheet.text(item.tint.name, words, colour, item.brand.text, align=0.1)
 
 
-def _classic(sheet: Sheet, safe: Rect, item: Product) -> None:
+def _classic(sheet: Sheet, safe: Rect, item: DemoProduct) -> None:
     brand, ink, foil = item.brand, _ink(item), _foiled(item)
     sheet.motif(_emblem(item), safe.part(0.02, 0.2), ink, foil=foil)
     sheet.text(brand.name, safe.part(0.22, 0.38), ink, brand.display, tracking=0.12, foil=foil)
@@ -144,7 +144,7 @@ def _classic(sheet: Sheet, safe: Rect, item: Product) -> None:
     sheet.text(item.size, safe.part(0.87, 0.97), ink, "sans")
 
 
-def _paper(sheet: Sheet, safe: Rect, item: Product) -> None:
+def _paper(sheet: Sheet, safe: Rect, item: DemoProduct) -> None:
     brand, ground = item.brand, "#f4ead6"
     ink = _over(ground, item)
     card = safe.part(0.06, 0.98)
@@ -161,7 +161,7 @@ def _paper(sheet: Sheet, safe: Rect, item: Product) -> None:
     sheet.text(item.size, inner.part(0.87, 0.97), over, "sans")
 
 
-def _dip(sheet: Sheet, safe: Rect, item: Product) -> None:
+def _dip(sheet: Sheet, safe: Rect, item: DemoProduct) -> None:
     brand, ink = item.brand, _ink(item)
     width, height = sheet.ink.size
     colour = item.line.accent if item.category.glass else item.tint.colour
@@ -177,7 +177,7 @@ def _dip(sheet: Sheet, safe: Rect, item: Product) -> None:
     sheet.text(item.size, safe.part(0.88, 0.98), over, "sans_bold")
 
 
-def _minimal(sheet: Sheet, safe: Rect, item: Product) -> None:
+def _minimal(sheet: Sheet, safe: Rect, item: DemoProduct) -> None:
     brand, ink = item.brand, _ink(item)
     sheet.text(brand.name, safe.part(0.06, 0.22), ink, brand.display, tracking=0.04, align=0)
     sheet.fill(Rect(safe.left, safe.part(0.25, 1).top, safe.left + 0.3 * safe.width,
@@ -190,7 +190,7 @@ def _minimal(sheet: Sheet, safe: Rect, item: Product) -> None:
     sheet.text(item.size, safe.part(0.87, 0.97), ink, "sans", align=0)
 
 
-def _vertical(sheet: Sheet, safe: Rect, item: Product) -> None:
+def _vertical(sheet: Sheet, safe: Rect, item: DemoProduct) -> None:
     brand, ink = item.brand, _ink(item)
     long, wide = round(safe.height), round(safe.width)
     side = Sheet(long, wide)
@@ -208,7 +208,7 @@ def _vertical(sheet: Sheet, safe: Rect, item: Product) -> None:
     sheet.turned(side, (round(safe.left), round(safe.top)))
 
 
-def _band(sheet: Sheet, safe: Rect, item: Product) -> None:
+def _band(sheet: Sheet, safe: Rect, item: DemoProduct) -> None:
     brand, ink = item.brand, _ink(item)
     width, height = sheet.ink.size
     colour = item.line.accent if item.category.glass else item.tint.colour
@@ -221,7 +221,7 @@ def _band(sheet: Sheet, safe: Rect, item: Product) -> None:
     sheet.text(item.size, safe.part(0.87, 0.97), ink, "sans_bold")
 
 
-def _badge(sheet: Sheet, safe: Rect, item: Product) -> None:
+def _badge(sheet: Sheet, safe: Rect, item: DemoProduct) -> None:
     brand, ink, foil = item.brand, _ink(item), _foiled(item)
     emblem = safe.part(0.2, 0.56)
     radius = min(emblem.width, emblem.height) / 2
@@ -236,7 +236,7 @@ def _badge(sheet: Sheet, safe: Rect, item: Product) -> None:
     sheet.text(f"{item.tint.name} · {item.size}", safe.part(0.86, 0.97), ink, "sans")
 
 
-def _compact(sheet: Sheet, safe: Rect, item: Product) -> None:
+def _compact(sheet: Sheet, safe: Rect, item: DemoProduct) -> None:
     """The pan's ornament, pressed into the powder, and the names around it."""
     brand, pressed = item.brand, _mixed(item.tint.colour, "#000000", 0.28)
     inner = Rect(
@@ -248,7 +248,7 @@ def _compact(sheet: Sheet, safe: Rect, item: Product) -> None:
     sheet.text(item.tint.name, inner.part(0.77, 0.87), pressed, "sans")
 
 
-def _slim(sheet: Sheet, safe: Rect, item: Product) -> None:
+def _slim(sheet: Sheet, safe: Rect, item: DemoProduct) -> None:
     """Narrow bodies: everything reads upward."""
     brand, ink, foil = item.brand, _ink(item), _foiled(item)
     long, wide = round(safe.height), round(safe.width)
@@ -265,7 +265,7 @@ def _slim(sheet: Sheet, safe: Rect, item: Product) -> None:
     sheet.turned(side, (round(safe.left), round(safe.top)))
 
 
-_LAYOUTS: dict[str, Callable[[Sheet, Rect, Product], None]] = {
+_LAYOUTS: dict[str, Callable[[Sheet, Rect, DemoProduct], None]] = {
     "classic": _classic,
     "paper": _paper,
     "dip": _dip,

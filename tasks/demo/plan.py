@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from tasks.base.params import Demo
-from tasks.demo.products import Product
+from tasks.demo.products import DemoProduct
 from tasks.demo.shapes import VIEWS
 
 Split = Literal["train", "gallery", "dev", "test"]
@@ -42,7 +42,7 @@ class Shot:
     views: tuple[int, ...]
 
 
-def plan_shots(products: Sequence[Product], demo: Demo, seed: int) -> list[Shot]:
+def plan_shots(products: Sequence[DemoProduct], demo: Demo, seed: int) -> list[Shot]:
     """All photos of a catalogue. Novel products appear in no training photo."""
     rng = np.random.default_rng([seed, 2])
     everything = list(range(len(products)))
@@ -80,7 +80,7 @@ def _gallery(indices: Sequence[int], photos: int) -> list[Shot]:
 
 
 def _queries(
-    products: Sequence[Product], count: int, rng: np.random.Generator
+    products: Sequence[DemoProduct], count: int, rng: np.random.Generator
 ) -> list[tuple[int, ...]]:
     """What dev or test photos show; every product comes up before any does again."""
     everything = list(range(len(products)))
@@ -99,7 +99,7 @@ def _in_turn(indices: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
 
 
 def _bundle(
-    products: Sequence[Product], first: int, pool: Sequence[int], rng: np.random.Generator
+    products: Sequence[DemoProduct], first: int, pool: Sequence[int], rng: np.random.Generator
 ) -> tuple[int, ...]:
     """Two to five products that a shop would sell together, `first` among them."""
     count = int(rng.choice(COUNTS, p=COUNT_SHARES))

@@ -94,7 +94,7 @@ class World(Table):
 
 
 @dataclass(frozen=True)
-class Product:
+class DemoProduct:
     """One product of the catalogue.
 
     Attributes:
@@ -139,7 +139,7 @@ def world() -> World:
     return World.model_validate(raw)
 
 
-def list_products(demo: Demo, seed: int) -> tuple[Product, ...]:
+def list_products(demo: Demo, seed: int) -> tuple[DemoProduct, ...]:
     """The products of a demo catalogue, the same for the same seed.
 
     `demo.unseen_fraction` of them, drawn at random, are novel.
@@ -147,7 +147,7 @@ def list_products(demo: Demo, seed: int) -> tuple[Product, ...]:
     Raises:
         UserError: more products are asked for than the tables yield.
     """
-    products: list[Product] = []
+    products: list[DemoProduct] = []
     group = 0
     while len(products) < demo.products:
         if group == MOST_GROUPS:
@@ -164,7 +164,7 @@ def list_products(demo: Demo, seed: int) -> tuple[Product, ...]:
     return tuple(replace(item, novel=index in novel) for index, item in enumerate(products))
 
 
-def _group(index: int, seed: int) -> list[Product]:
+def _group(index: int, seed: int) -> list[DemoProduct]:
     """The products of one brand's packaging of one category, one or two lines of them."""
     brands, categories = world().brands, world().categories
     brand = brands[index % len(brands)]
@@ -173,14 +173,16 @@ def _group(index: int, seed: int) -> list[Product]:
     rng = np.random.default_rng([seed, 1, index])
     forms = _forms(category, rng)
     first = int(rng.integers(len(brand.lines)))
-    products: list[Product] = []
+    products: list[DemoProduct] = []
     for turn in range(1 + index % 2):
         position = (first + turn) % len(brand.lines)
         line, look = brand.lines[position], brand.looks[position]
         for size, tint in _variants(category, rng):
             price = round(category.price * brand.tier * (1 + 0.5 * category.sizes.index(size)))
             products.append(
-                Product(index, brand, category, line, look, tint, size, forms[size], price, False)
+                DemoProduct(
+                    index, brand, category, line, look, tint, size, forms[size], price, False
+                )
             )
     return products
 

@@ -19,7 +19,7 @@ from tasks.base.progress import track
 from tasks.demo.camera import jpeg
 from tasks.demo.grounds import GROUNDS
 from tasks.demo.plan import Shot, plan_shots
-from tasks.demo.products import Product, list_products
+from tasks.demo.products import DemoProduct, list_products
 from tasks.demo.scenes import GROUND_COPIES, Box, Habits, Stock, compose
 from tasks.demo.sprites import draw_family
 from tasks.demo.titles import bundle_title, single_title
@@ -100,7 +100,7 @@ def _chunks(items: Sequence[Task], size: int) -> list[Sequence[Task]]:
 
 
 def _fill_stock(
-    folder: Path, products: Sequence[Product], demo: Demo, seed: int, crew: _Map
+    folder: Path, products: Sequence[DemoProduct], demo: Demo, seed: int, crew: _Map
 ) -> Stock:
     """Draw all products and grounds into `folder`."""
     list(crew(partial(_draw_ground, folder, seed), range(GROUND_COPIES * len(GROUNDS))))
@@ -134,7 +134,7 @@ def _draw_products(folder: Path, demo: Demo, seed: int, indices: Sequence[int]) 
 
 
 @lru_cache(maxsize=1)
-def _products(demo: Demo, seed: int) -> tuple[Product, ...]:
+def _products(demo: Demo, seed: int) -> tuple[DemoProduct, ...]:
     """The products, listed once in each process."""
     return list_products(demo, seed)
 
@@ -154,14 +154,14 @@ def _photograph(
     return boxes
 
 
-def _price(items: Sequence[Product]) -> int:
+def _price(items: Sequence[DemoProduct]) -> int:
     total = sum(item.price for item in items)
     return total if len(items) == 1 else round(BUNDLE_DISCOUNT * total)
 
 
 def _write_rows(
     path: Path,
-    products: Sequence[Product],
+    products: Sequence[DemoProduct],
     shots: Sequence[Shot],
     boxes: Sequence[list[Box]],
     seed: int,
@@ -175,7 +175,7 @@ def _write_rows(
 
 
 def _row(
-    shot: Shot, items: Sequence[Product], boxes: Sequence[Box], rng: np.random.Generator
+    shot: Shot, items: Sequence[DemoProduct], boxes: Sequence[Box], rng: np.random.Generator
 ) -> dict[str, str | int]:
     """One row of `catalogue.csv`; what weak supervision does not know stays empty."""
     alone = len(items) == 1

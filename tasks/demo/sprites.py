@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tasks.demo.finishes import CLOSURES, Finish, Kind, answer, exposed, linear
 from tasks.demo.labels import Label, body_colour, print_label
 from tasks.demo.lighting import Shading, light
-from tasks.demo.products import Product
+from tasks.demo.products import DemoProduct
 from tasks.demo.raster import Geometry, project
 from tasks.demo.shapes import SHAPES, Form, views
 from tasks.demo.surfaces import Floats, floats
@@ -73,7 +73,7 @@ class _Stage:
     patches: list[_Patch]
 
 
-def draw_family(items: Sequence[Product]) -> list[Sprites]:
+def draw_family(items: Sequence[DemoProduct]) -> list[Sprites]:
     """Draw products that share one form: the geometry and the light are computed once."""
     form = items[0].form
     scale = _scale(form)
@@ -104,13 +104,13 @@ def _scale(form: Form) -> float:
     return float(min(LONGEST / max(wide, seen), np.sqrt(LARGEST / (wide * seen))))
 
 
-def _draw(item: Product, stages: Sequence[_Stage], scale: float) -> Sprites:
+def _draw(item: DemoProduct, stages: Sequence[_Stage], scale: float) -> Sprites:
     label, finishes = print_label(item, scale), _finishes(item)
     pictures = tuple(_halved(_develop(stage, finishes, label)) for stage in stages)
     return Sprites(pictures, scale / 2)
 
 
-def _finishes(item: Product) -> dict[str, Finish]:
+def _finishes(item: DemoProduct) -> dict[str, Finish]:
     """What covers each slot of a product's form."""
     brand, tint = item.brand, linear(item.tint.colour)
     cap = CLOSURES[brand.cap]

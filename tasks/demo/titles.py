@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.demo.products import Product
+from tasks.demo.products import DemoProduct
 
 NOISE_ZH = (
     "包邮", "正品", "官方", "旗舰店", "现货", "新品上市", "限时特价", "买一送一", "学生党",
@@ -37,7 +37,7 @@ def _some(rng: np.random.Generator, words: Sequence[str], most: int) -> list[str
     return [words[int(index)] for index in rng.permutation(len(words))[:count]]
 
 
-def _chinese(item: Product, rng: np.random.Generator, *, shade: float, size: float) -> str:
+def _chinese(item: DemoProduct, rng: np.random.Generator, *, shade: float, size: float) -> str:
     """The product's name in Chinese, with its shade and size at the given probabilities."""
     brand = item.brand.zh if rng.random() < 0.6 else f"{item.brand.name}{item.brand.zh}"
     name = f"{brand} {item.line.zh}{_pick(rng, item.category.zh)}"
@@ -49,7 +49,7 @@ def _chinese(item: Product, rng: np.random.Generator, *, shade: float, size: flo
     return " ".join(parts)
 
 
-def _english(item: Product, rng: np.random.Generator, *, shade: float, size: float) -> str:
+def _english(item: DemoProduct, rng: np.random.Generator, *, shade: float, size: float) -> str:
     """The same in English."""
     parts = [item.brand.name.title(), item.line.name, item.category.name]
     if rng.random() < size:
@@ -59,7 +59,7 @@ def _english(item: Product, rng: np.random.Generator, *, shade: float, size: flo
     return " ".join(parts)
 
 
-def single_title(item: Product, rng: np.random.Generator) -> str:
+def single_title(item: DemoProduct, rng: np.random.Generator) -> str:
     """The title of one product's photo; nearly always names it, often its shade and size."""
     claims = CLAIMS_ZH[item.category.tints]
     if rng.random() < SILENT:
@@ -75,7 +75,7 @@ def single_title(item: Product, rng: np.random.Generator) -> str:
     return " ".join(words)
 
 
-def bundle_title(items: Sequence[Product], rng: np.random.Generator) -> str:
+def bundle_title(items: Sequence[DemoProduct], rng: np.random.Generator) -> str:
     """The title of several products' photo; at least one of them is not named.
 
     Products of one family share a name; a bundle of one family is named without shades.

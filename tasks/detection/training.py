@@ -205,16 +205,16 @@ def _advance(run: _Run, pool: Pool, chosen: Tensor, params: Detect, device: torc
     )
     run.optimizer.zero_grad()
     (score_loss + box_loss).backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(run.head.parameters(), training.gradient_norm)
+    torch.nn.utils.clip_grad_norm_(run.head.parameters(), training.max_grad_norm)
     run.optimizer.step()
     run.step += 1
-    _follow(run, training.averaging)
+    _follow(run, training.ema_decay)
 
 
 @torch.no_grad()
-def _follow(run: _Run, averaging: float) -> None:
+def _follow(run: _Run, ema_decay: float) -> None:
     # Early on the average forgets faster, or it would remember the random start.
-    keep = min(averaging, run.step / (run.step + 10))
+    keep = min(ema_decay, run.step / (run.step + 10))
     for name, value in run.head.state_dict().items():
         if value.is_floating_point():
             run.average[name].lerp_(value, 1 - keep)

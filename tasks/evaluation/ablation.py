@@ -10,21 +10,21 @@ from tasks.base.params import Params
 from tasks.base.workspace import Workspace
 from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.calibration.exact_search import gallery_cosines, rank_gallery
-from tasks.calibration.fit import dev_queries, fit_verification, fitted_queries, second_look
-from tasks.calibration.fusion_fit import fit_merging
+from tasks.calibration.fit import dev_queries, fit_verification, fitted_queries, stored_reranker
+from tasks.calibration.fusion_fit import fit_fusion
 from tasks.calibration.keypoint_matches import described, keypoint_settings
-from tasks.calibration.term_weights import DEPTH, Answers, fit_weights
+from tasks.calibration.term_weights import DEPTH, AnswerKey, fit_weights
 from tasks.data.manifest import read_manifest, spread
-from tasks.evaluation.queries import Queries, read_queries
-from tasks.evaluation.variants import Readout
-from tasks.metrics.ranking import bootstrap, corrected
+from tasks.evaluation.queries import LabelledQueries, read_queries
+from tasks.evaluation.variants import TableRow
+from tasks.metrics.ranking import corrected
 from tasks.tokens.store import FeatureStore
 from unbundle.ranking.embedding import TERMS, term_scores
 from unbundle.vision.keypoints import Keypoints
 
 
 @dataclass(frozen=True)
-class Material:
+class AblationData:
     """What every variant reads.
 
     Attributes:
@@ -36,22 +36,24 @@ class Material:
     """
 
     manifest: pd.DataFrame
-    queries: Queries
+    queries: LabelledQueries
     dev: pd.DataFrame
     gallery: pd.DataFrame
-    answers: Answers
+    answers: AnswerKey
 
     @classmethod
-    def read(cls, workspace: Workspace, params: Params) -> "Material":
+    def read(cls, workspace: Workspace, params: Params) -> "AblationData":
         """From the workspace's manifest."""
         manifest = read_manifest(workspace.manifest)
         gallery = manifest[manifest["split"] == "gallery"]
-        answers = Answers.of(gallery["id"].tolist(), [row[0] for row in gallery["labels"]])
+        answers = AnswerKey.of(gallery["id"].tolist(), [row[0] for row in gallery["labels"]])
         queries = read_queries(workspace, params)
         return cls(manifest, queries, fitted_queries(manifest), gallery, answers)
 
 
-def keypoints_of(workspace: Workspace, material: Material, params: Params) -> dict[int, Keypoints]:
+def keypoints_of(
+    workspace: Workspace, material: AblationData, params: Params
+) -> dict[int, Keypoints]:
     """Keypoints of all photos that a verified row compares."""
     store, settings = FeatureStore.open(workspace.features), keypoint_settings(params)
     train = material.manifest[material.manifest["split"] == "train"]
@@ -85,8 +87,8 @@ def other_boxes(asked: pd.DataFrame, detected: pd.DataFrame, kind: str) -> pd.Da
 
 def rank(
     stored: StoredPhotos,
-    material: Material,
-    readout: Readout,
+    material: AblationData,
+    readout: TableRow,
     params: Params,
     prints: Mapping[int, Keypoints] | None = None,
 ) -> Mapping[str, list[str]]:
@@ -102,7 +104,7 @@ def rank(
     gallery, photos = stored.gallery(material.gallery), stored.best_rows(material.gallery)
     weights = {term: float(term in readout.terms) for term in TERMS}
     merging = None
-    look = None
+    reranker = None
     if readout.fitted and not material.dev.empty:
         asked = stored.queries(material.dev, readout.mode)
         known = dev_queries(material.dev, asked)
@@ -112,21 +114,23 @@ def rank(
         weights = fit_weights(known, scores, material.answers, start, params.export.grid)
         cosines = gallery_cosines(asked, gallery, weights)
         if prints is None:
-            merging = fit_merging(known, cosines, material.answers, params.export.spreads)
+            merging = fit_fusion(known, cosines, material.answers, params.export.spreads)
         else:
-            look = second_look(prints, asked, photos, keypoint_settings(params))
-            look, merging = fit_verification(known, cosines, material.answers, look, params.export)
+            reranker = stored_reranker(prints, asked, photos, keypoint_settings(params))
+            reranker, merging = fit_verification(
+                known, cosines, material.answers, reranker, params.export
+            )
     asked = stored.queries(material.queries.frame, readout.mode)
     cosines = gallery_cosines(asked, gallery, weights)
-    if prints is not None and look is not None:
-        fresh = second_look(prints, asked, photos, keypoint_settings(params))
-        cosines = replace(fresh, weight=look.weight).rescored(cosines)
+    if prints is not None and reranker is not None:
+        fresh = stored_reranker(prints, asked, photos, keypoint_settings(params))
+        cosines = replace(fresh, weight=reranker.weight).rescored(cosines)
     return rank_gallery(
         list(material.queries.labels), asked, cosines, material.answers.ids, merging
     )
 
 
-def scored(title: str, rankings: Mapping[str, list[str]], queries: Queries) -> pd.DataFrame:
+def scored(title: str, rankings: Mapping[str, list[str]], queries: LabelledQueries) -> pd.DataFrame:
     """Corrected AP@10 and coverage@10 of every query, as rows of the table `title`."""
     values = corrected(rankings, queries.labels, queries.gallery, [DEPTH])
     return pd.DataFrame(
@@ -137,63 +141,3 @@ def scored(title: str, rankings: Mapping[str, list[str]], queries: Queries) -> p
             "coverage": values.coverage[DEPTH],
         }
     )
-
-
-OURS = "CAPTURE"
-"""The row that the others are compared with."""
-
-
-def compare(table: pd.DataFrame, resamples: int, seed: int) -> list[dict[str, object]]:
-    """One entry a row: both means and both differences, `OURS` less the row, with intervals.
-
-    Args:
-        table: columns row, query, ap, coverage and, where there is a network, parameters.
-        resamples: of the bootstrap over queries.
-        seed: of the bootstrap.
-    """
-    groups = dict(iter(table.groupby("row", sort=False)))
-    ours = groups[OURS].set_index("query")
-    rows: list[dict[str, object]] = []
-    for name, group in groups.items():
-        values = group.set_index("query").loc[ours.index]
-        entry: dict[str, object] = {"row": name}
-        if "parameters" in values and np.isfinite(values["parameters"].iloc[0]):
-            entry["parameters"] = int(values["parameters"].iloc[0])
-        for key, label in (("ap", "mAP"), ("coverage", "coverage")):
-            column = values[key].to_numpy(np.float64)
-            less = ours[key].to_numpy(np.float64) - column
-            entry[label] = bootstrap(column, resamples, seed).as_json()
-            entry[f"{label} of {OURS} less it"] = bootstrap(less, resamples, seed).as_json()
-        rows.append(entry)
-    return rows
-
-
-def markdown(rows: list[dict[str, object]], title: str) -> str:
-    """The table as Markdown."""
-    lines = [f"# Ablation, {title}", "", "95 % bootstrap intervals; differences are paired.", ""]
-    columns = table_columns()
-    lines += ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
-    lines += ["| " + " | ".join(table_cells(row)) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def table_columns() -> list[str]:
-    """Heads of the table's columns, the rows' names first."""
-    less = f"{OURS} less it"
-    return ["", "parameters", f"mAP@{DEPTH}", less, f"coverage@{DEPTH}", less]
-
-
-def table_cells(row: Mapping[str, object]) -> list[str]:
-    """A row of `compare` as text, in the order of `table_columns`."""
-    cells = [str(row["row"]), f"{row['parameters']:,}" if "parameters" in row else ""]
-    for label in ("mAP", "coverage"):
-        cells.append("{mean:.3f} ({low:.3f} to {high:.3f})".format(**_interval(row[label])))
-        less = _interval(row[f"{label} of {OURS} less it"])
-        ours = row["row"] == OURS
-        cells.append("" if ours else "{mean:+.3f} ({low:+.3f} to {high:+.3f})".format(**less))
-    return cells
-
-
-def _interval(value: object) -> dict[str, float]:
-    assert isinstance(value, dict)
-    return value

@@ -15,7 +15,7 @@ BASELINES = ("image", "title", "late fusion", "late fusion per instance")
 
 
 @dataclass(frozen=True)
-class Gallery:
+class BaselineGallery:
     """The gallery as the baselines see it.
 
     Attributes:
@@ -29,7 +29,7 @@ class Gallery:
     captions: Sequence[str]
 
 
-class Titles:
+class TitleIndex:
     """TF-IDF over 2- to 4-grams of characters within words; a Chinese title is one long word.
 
     Args:
@@ -57,7 +57,7 @@ class Titles:
 
 
 class BM25:
-    """Okapi BM25 (Robertson and Zaragoza 2009, eq. 3.15) over the n-grams of `Titles`.
+    """Okapi BM25 (Robertson and Zaragoza 2009, eq. 3.15) over the n-grams of `TitleIndex`.
 
     Args:
         captions: of the gallery, in its order.
@@ -87,13 +87,13 @@ class BM25:
 
 
 def rank_baselines(
-    raw: Vectors, titles: Scores, gallery: Gallery, depth: int
+    raw: Vectors, titles: Scores, gallery: BaselineGallery, depth: int
 ) -> dict[str, list[str]]:
     """Rank the gallery for one query by each of `BASELINES`.
 
     Args:
         raw: unit rows `[N, d]` of the query's instances, best instance first.
-        titles: the query's `Titles.scores` `[G]`.
+        titles: the query's `TitleIndex.scores` `[G]`.
         gallery: the items.
         depth: length of the rankings.
 

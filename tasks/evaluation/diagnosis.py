@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from tasks.base.params import Evaluate
 from tasks.base.progress import track
-from tasks.calibration.keypoint_matches import SecondLook, comparing
+from tasks.calibration.keypoint_matches import StoredReranker, comparing
 from tasks.calibration.open_set_trials import Trials, products, trials
-from tasks.evaluation.baselines import BASELINES, Gallery, Titles, rank_baselines
-from tasks.evaluation.queries import Queries, Query, Retrieved
-from tasks.metrics.misses import Miss, Trace, attribute
+from tasks.evaluation.baselines import BASELINES, BaselineGallery, TitleIndex, rank_baselines
+from tasks.evaluation.queries import LabelledQueries, LabelledQuery, Retrieved
+from tasks.metrics.misses import Miss, QueryOutcome, attribute
 from unbundle.encoding.bundle import Bundle
 from unbundle.index.gallery import Rows
 from unbundle.query.search import Ranking
@@ -24,7 +24,7 @@ _SAME_SCORE = 1e-5
 
 
 @dataclass
-class Inspection:
+class Diagnosis:
     """What was seen beside the road.
 
     Attributes:
@@ -42,13 +42,13 @@ class Inspection:
     )
 
 
-def inspect(
-    queries: Queries,
+def diagnose(
+    queries: LabelledQueries,
     found: Retrieved,
     rows: Rows,
     bundle: Bundle,
     params: Evaluate,
-) -> Inspection:
+) -> Diagnosis:
     """Search every instance exactly, explain the misses, and rank by the baselines.
 
     Args:
@@ -61,43 +61,45 @@ def inspect(
     embedding, settings = bundle.embedding, bundle.keypoints
     parts = split_parts(rows.vectors, embedding.parts, embedding.dimensions)
     local = [Keypoints.unpack(text, settings.dimension) for text in rows.keypoints]
-    gallery = Gallery(rows.ids, parts["raw"], [hit.caption for hit in rows.hits])
-    titles = Titles(gallery.captions, queries.corpus)
+    gallery = BaselineGallery(rows.ids, parts["raw"], [hit.caption for hit in rows.hits])
+    titles = TitleIndex(gallery.captions, queries.corpus)
     labels = np.asarray([queries.gallery.get(item, "") for item in rows.ids])
-    inspection = Inspection()
+    diagnosis = Diagnosis()
     asked = list(zip(queries.rows, found.rankings, strict=True))
     for query, ranking in track(asked, "exact search and baselines"):
         scores = ranking.encoded.vectors @ rows.vectors.T
-        inspection.recalls += [
+        diagnosis.recalls += [
             index_recall(ids, row, rows.ids, params.index_k)
             for ids, row in zip(ranking.searched, scores, strict=True)
         ]
         encoded = ranking.encoded
-        look = SecondLook(
+        reranker = StoredReranker(
             comparing(ranking.keypoints, local, settings),
             [len(one) for one in ranking.keypoints],
             bundle.verification.get(encoded.modality, 0.0),
             settings.photos,
         )
-        exact = [_exact(place, row, look) for place, row in enumerate(scores)]
+        exact = [_exact(place, row, reranker) for place, row in enumerate(scores)]
         names = [[rows.ids[item] for item in items[: params.ks[0]]] for items in exact]
         trace = _trace(query, ranking, names, queries, params.ks[0])
-        inspection.misses += attribute(trace, params.match_iou)
+        diagnosis.misses += attribute(trace, params.match_iou)
         shown = products(encoded.boxes, query.labels, query.boxes, params.match_iou)
-        inspection.trials[query.id] = trials(
-            scores, encoded.heads, parts, labels, shown, encoded.modality, look
+        diagnosis.trials[query.id] = trials(
+            scores, encoded.heads, parts, labels, shown, encoded.modality, reranker
         )
         ranked = rank_baselines(
             ranking.encoded.heads["raw"], titles.scores(query.caption), gallery, params.depth
         )
         for name, ids in ranked.items():
-            inspection.baselines[name][query.id] = ids
-    return inspection
+            diagnosis.baselines[name][query.id] = ids
+    return diagnosis
 
 
-def _exact(instance: int, scores: NDArray[np.float32], look: SecondLook) -> NDArray[np.int64]:
-    """What an exact search and a second look find for an instance, best first."""
-    items, *_ = look(instance, np.argsort(-scores, kind="stable"), scores)
+def _exact(
+    instance: int, scores: NDArray[np.float32], reranker: StoredReranker
+) -> NDArray[np.int64]:
+    """What an exact search and a second reranker find for an instance, best first."""
+    items, *_ = reranker(instance, np.argsort(-scores, kind="stable"), scores)
     return items
 
 
@@ -121,12 +123,16 @@ def index_recall(
 
 
 def _trace(
-    query: Query, ranking: Ranking, exact: Sequence[Sequence[str]], queries: Queries, k: int
-) -> Trace:
+    query: LabelledQuery,
+    ranking: Ranking,
+    exact: Sequence[Sequence[str]],
+    queries: LabelledQueries,
+    k: int,
+) -> QueryOutcome:
     def labels(ids: Sequence[str]) -> list[str]:
         return [queries.gallery[item] for item in ids[:k] if item in queries.gallery]
 
-    return Trace(
+    return QueryOutcome(
         query=query.id,
         labels=query.labels,
         boxes=query.boxes,

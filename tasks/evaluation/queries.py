@@ -1,4 +1,4 @@
-"""Queries with known answers, asked of a collection by the road that clients take."""
+"""Labelled queries, asked of a collection through the same code that answers clients."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from unbundle.vision.boxes import Boxes
 
 
 @dataclass(frozen=True)
-class Query:
+class LabelledQuery:
     """One query with its answer.
 
     Attributes:
@@ -40,7 +40,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Queries:
+class LabelledQueries:
     """What is asked, and what counts as an answer.
 
     Attributes:
@@ -63,11 +63,11 @@ class Queries:
         return dict(zip(self.frame["id"], self.frame["labels"], strict=True))
 
     @cached_property
-    def rows(self) -> list[Query]:
+    def rows(self) -> list[LabelledQuery]:
         """The queries one by one."""
         columns = (self.frame[name] for name in ("id", "image", "caption", "labels", "boxes"))
         return [
-            Query(
+            LabelledQuery(
                 name,
                 self.folder / image,
                 caption,
@@ -93,13 +93,13 @@ class Retrieved:
     milliseconds: list[float]
     """From the photo's path to the merged ranking, by query."""
 
-    def merged(self, queries: Queries) -> dict[str, list[str]]:
+    def merged(self, queries: LabelledQueries) -> dict[str, list[str]]:
         """Ranked gallery ids by query id."""
         lists = (ranking.merged for ranking in self.rankings)
         return dict(zip(queries.labels, lists, strict=True))
 
 
-def read_queries(workspace: Workspace, params: Params) -> Queries:
+def read_queries(workspace: Workspace, params: Params) -> LabelledQueries:
     """The labelled rows of `evaluate.split`, else those of dev, and the gallery's labels.
 
     Raises:
@@ -118,7 +118,7 @@ def read_queries(workspace: Workspace, params: Params) -> Queries:
     if split != wanted:
         console.print(f"  no labelled query of split {wanted}: the figures cover {split}")
     first = (labels[0] if len(labels) else "" for labels in gallery["labels"])
-    return Queries(
+    return LabelledQueries(
         frame=frame,
         split=split,
         gallery=dict(zip(gallery["id"], first, strict=True)),
@@ -127,7 +127,7 @@ def read_queries(workspace: Workspace, params: Params) -> Queries:
     )
 
 
-def retrieve(search: ProductSearch, queries: Queries, depth: int) -> Retrieved:
+def retrieve(search: ProductSearch, queries: LabelledQueries, depth: int) -> Retrieved:
     """Ask every query with its photo and caption."""
     rankings, milliseconds = [], []
     for query in track(queries.rows, f"queries to {search.gallery.name}"):
@@ -138,7 +138,7 @@ def retrieve(search: ProductSearch, queries: Queries, depth: int) -> Retrieved:
 
 
 def median_latencies(
-    searches: Sequence[ProductSearch], queries: Queries, count: int, k: int
+    searches: Sequence[ProductSearch], queries: LabelledQueries, count: int, k: int
 ) -> list[float]:
     """Median time in milliseconds of one query as a client asks it, for each of some indexes.
 

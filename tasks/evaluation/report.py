@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich.table import Table
 
 from tasks.base.curves import Curves, draw_curves, write_curves
-from tasks.base.params import Evaluate
+from tasks.base.params import Evaluate, Params
+from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.evaluation.contact_sheet import HITS, Card, draw_sheet
-from tasks.evaluation.queries import Queries, Retrieved
+from tasks.evaluation.queries import LabelledQueries, Retrieved
 from tasks.evaluation.scores import Rankings, Scores
 from tasks.metrics.misses import Miss
-from tasks.metrics.ranking import coverage_by_depth
+from tasks.metrics.ranking import Corrected, coverage_by_depth
 from unbundle.base.atomic import atomic_folder
 from unbundle.index.gallery import Rows
 
@@ -34,7 +36,7 @@ RELIABILITY = "reliability.csv"
 
 def write_report(
     workspace: Workspace,
-    queries: Queries,
+    queries: LabelledQueries,
     found: Retrieved,
     rows: Rows,
     misses: Sequence[Miss],
@@ -66,7 +68,7 @@ def write_report(
             draw_sheet(folder / name, cards)
 
 
-def query_table(queries: Queries, scores: Scores) -> pd.DataFrame:
+def query_table(queries: LabelledQueries, scores: Scores) -> pd.DataFrame:
     """The figures of every query, in the order they were asked."""
     values = scores.corrected
     columns: dict[str, object] = {"id": queries.frame["id"], "labels": queries.frame["labels"]}
@@ -85,7 +87,9 @@ def _timing(milliseconds: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _card(place: int, queries: Queries, found: Retrieved, images: Mapping[str, Path]) -> Card:
+def _card(
+    place: int, queries: LabelledQueries, found: Retrieved, images: Mapping[str, Path]
+) -> Card:
     query, ranking = queries.rows[place], found.rankings[place]
     return Card(
         photo=query.photo,
@@ -97,7 +101,9 @@ def _card(place: int, queries: Queries, found: Retrieved, images: Mapping[str, P
     )
 
 
-def coverage_curves(systems: Mapping[str, Rankings], queries: Queries, depth: int) -> Curves:
+def coverage_curves(
+    systems: Mapping[str, Rankings], queries: LabelledQueries, depth: int
+) -> Curves:
     """Instance coverage of each system at every K; DVC's plots name no field with a space."""
     columns: dict[str, Sequence[float]] = {"k": range(1, depth + 1)}
     for name, ranked in systems.items():
@@ -111,3 +117,19 @@ def reliability_curve(known: Mapping[str, Any] | None) -> Curves:
     bins = known["reliability"] if known else []
     columns = {name: [row[name] for row in bins] for name in ("probability", "known")}
     return Curves("is it in the catalogue", columns, diagonal=True)
+
+
+def print_table(scores: Scores, title: str, params: Params) -> None:
+    """Print mAP and coverage at the first of `evaluate.ks`, and the baselines' below."""
+    k = params.evaluate.ks[0]
+    table = Table(f"{title}, 95 % intervals", f"mAP@{k}", f"coverage@{k}")
+
+    def row(name: str, values: Corrected) -> None:
+        summary = values.summary(k, params.evaluate.resamples, params.seed)
+        cells = ("{mean:.3f} ({low:.3f} to {high:.3f})".format(**summary[key]) for key in summary)
+        table.add_row(name, *cells)
+
+    row("CAPTURE", scores.corrected)
+    for name, values in scores.baselines.items():
+        row(f"baseline: {name}", values)
+    console.print(table)

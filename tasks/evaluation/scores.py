@@ -9,13 +9,13 @@ import numpy as np
 
 from tasks.base.params import Params
 from tasks.calibration.open_set_trials import Trials, measure
-from tasks.evaluation.diagnosis import Inspection
-from tasks.evaluation.queries import Queries
+from tasks.evaluation.diagnosis import Diagnosis
+from tasks.evaluation.queries import LabelledQueries
 from tasks.evaluation.slices import Members, slices
 from tasks.metrics.misses import CAUSES
 from tasks.metrics.official import Official, official
 from tasks.metrics.ranking import Corrected, corrected, difference
-from unbundle.encoding.bundle import KnownSettings
+from unbundle.encoding.bundle import OpenSetSettings
 from unbundle.ranking.embedding import Modality
 
 Rankings = Mapping[str, list[str]]
@@ -41,7 +41,7 @@ class Scores:
 def score(
     rankings: Rankings,
     baselines: Mapping[str, Rankings],
-    queries: Queries,
+    queries: LabelledQueries,
     fitted_split: str | None,
     params: Params,
 ) -> Scores:
@@ -69,9 +69,9 @@ def score(
 
 def figures(
     scores: Scores,
-    queries: Queries,
-    inspection: Inspection,
-    known: Mapping[Modality, KnownSettings],
+    queries: LabelledQueries,
+    diagnosis: Diagnosis,
+    known: Mapping[Modality, OpenSetSettings],
     params: Params,
 ) -> Any:
     """Everything about a collection that `metrics/retrieval.json` holds, as JSON values."""
@@ -82,7 +82,7 @@ def figures(
         return values.summary(k, settings.resamples, params.seed, members)
 
     pairs = sum(len(set(labels)) for labels in queries.labels.values())
-    causes = Counter(miss.cause for miss in inspection.misses)
+    causes = Counter(miss.cause for miss in diagnosis.misses)
     return {
         "queries": {
             "split": queries.split,
@@ -111,21 +111,21 @@ def figures(
             "products_asked": pairs,
             **{cause: causes[cause] for cause in CAUSES},
         },
-        "known": _known(scores, inspection, known, settings.reliability_bins),
-        "index": {f"recall@{settings.index_k}": round(float(np.mean(inspection.recalls)), 6)},
+        "known": _known(scores, diagnosis, known, settings.reliability_bins),
+        "index": {f"recall@{settings.index_k}": round(float(np.mean(diagnosis.recalls)), 6)},
     }
 
 
 def _known(
     scores: Scores,
-    inspection: Inspection,
-    known: Mapping[Modality, KnownSettings],
+    diagnosis: Diagnosis,
+    known: Mapping[Modality, OpenSetSettings],
     bins: int,
 ) -> dict[str, Any] | None:
     held_out = scores.slices.get("held out")
     unseen = Trials.joined(
         [
-            inspection.trials[query]
+            diagnosis.trials[query]
             for place, query in enumerate(scores.corrected.queries)
             if held_out is None or held_out[place]
         ]

@@ -13,7 +13,7 @@ MATRIX = Path("ablation/variants.yaml")
 """In the project's folder."""
 
 
-class Readout(Section):
+class TableRow(Section):
     """How a trained network's heads become a ranking; a row of the ablation's table."""
 
     terms: tuple[Literal[*TERMS], ...] = tuple(TERMS)  # type: ignore[valid-type]  # of a constant
@@ -38,7 +38,7 @@ class Variant(Section):
     pretrain: dict[str, Any] = Field(default_factory=dict)
     seen_only: bool = False
     """Whether training keeps out the products of `Ablation.unseen`."""
-    rows: dict[str, Readout]
+    rows: dict[str, TableRow]
 
 
 class Ablation(Section):

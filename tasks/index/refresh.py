@@ -11,7 +11,7 @@ from typing import Any, Self
 from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
-from tasks.data.photos import inspect, locate
+from tasks.data.photos import check_photos, locate
 from tasks.data.table import frame_of
 from tasks.index.catch_up import catch_up_with_journal, open_encoder
 from tasks.index.receipt import milvus_uri
@@ -23,7 +23,7 @@ from unbundle.base.errors import UserError
 from unbundle.encoding.encoder import Encoder
 from unbundle.index.database import CHAMPION, Database
 from unbundle.index.journal import Journal
-from unbundle.index.live_changes import Product, delete, put
+from unbundle.index.live_changes import ProductPut, delete, put
 from unbundle.vision.imaging import open_photo
 
 OUTCOMES: tuple[Outcome, ...] = ("added", "changed", "removed", "quarantined", "withheld")
@@ -50,7 +50,7 @@ class Refreshed:
         return f"{self.collection}: {done or 'no product'}"
 
 
-class Refresh:
+class IndexRefresh:
     """One refresh of the champion; use it in a `with` block: `plan`, every shard, `finish`.
 
     Raises:
@@ -133,20 +133,20 @@ class Refresh:
 
     def _validated(self, shard: list[Task]) -> list[Task]:
         rows = frame_of((task.line, task.cells) for task in shard)
-        facts = row_facts(rows, inspect(self._folder, rows["image"].tolist()))
+        facts = row_facts(rows, check_photos(self._folder, rows["image"].tolist()))
         bad = faults(facts, self._params.validation)
         for task in shard:
             if task.line in bad:
                 self._plan.refuse(task, bad[task.line])
         return [task for task in shard if task.line not in bad]
 
-    def _open(self, task: Task) -> Product | None:
+    def _open(self, task: Task) -> ProductPut | None:
         item = item_of(task.cells)
         try:
             if misfit := self.gallery.misfit(item):
                 raise ValueError(misfit)
             file = locate(self._folder, item.image).read_bytes()
-            return Product(item, file, open_photo(file))
+            return ProductPut(item, file, open_photo(file))
         except (UserError, ValueError, OSError) as error:
             self._plan.refuse(task, str(error))
             return None

@@ -23,7 +23,7 @@ class Miss:
 
 
 @dataclass(frozen=True)
-class Trace:
+class QueryOutcome:
     """What each step of one query's road saw, as labels of the first K gallery items.
 
     Attributes:
@@ -45,7 +45,7 @@ class Trace:
     merged: Iterable[str]
 
 
-def attribute(trace: Trace, iou: float) -> list[Miss]:
+def attribute(trace: QueryOutcome, iou: float) -> list[Miss]:
     """The misses of one query, in the order of its labels.
 
     Args:
@@ -70,7 +70,7 @@ def attribute(trace: Trace, iou: float) -> list[Miss]:
     return misses
 
 
-def _detected(trace: Trace, iou: float) -> set[str]:
+def _detected(trace: QueryOutcome, iou: float) -> set[str]:
     if trace.boxes is None:
         return set(trace.labels)
     overlaps = intersection_over_union(np.asarray(trace.boxes, np.float32), trace.proposals)

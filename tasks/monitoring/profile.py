@@ -7,7 +7,7 @@ from tasks.base.params import Watch
 from tasks.base.progress import track
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
-from tasks.evaluation.queries import Queries
+from tasks.evaluation.queries import LabelledQueries
 from tasks.monitoring.drift import Profile, profile
 from unbundle.base.errors import UserError
 from unbundle.query.search import ProductSearch
@@ -18,7 +18,7 @@ PROPERTY = "profile"
 
 
 def keep_profile(
-    search: ProductSearch, workspace: Workspace, queries: Queries, settings: Watch
+    search: ProductSearch, workspace: Workspace, queries: LabelledQueries, settings: Watch
 ) -> None:
     """Ask a candidate the queries that it is judged on, and keep the profile with its collection.
 

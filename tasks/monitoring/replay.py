@@ -15,7 +15,7 @@ from tasks.base.progress import track
 from tasks.base.workspace import Workspace
 from unbundle.base.errors import UserError
 from unbundle.index.gallery import Found
-from unbundle.query.rerank import anew
+from unbundle.query.rerank import rescored_neighbours
 from unbundle.query.search import Answer, ProductSearch
 from unbundle.recording.recorder import Record, Seen, read_records
 from unbundle.vision.boxes import intersection_over_union
@@ -25,7 +25,7 @@ Skipped = Literal["filtered", "no photo or title was kept", "not answered"]
 
 
 @dataclass(frozen=True)
-class Change:
+class AnswerChange:
     """One query: what was answered then, and what the candidate answers.
 
     Attributes:
@@ -74,7 +74,7 @@ def recent_records(workspace: Workspace, settings: Settings) -> list[Record]:
 
 def replay(
     search: ProductSearch, records: Sequence[Record], settings: Settings
-) -> tuple[Replayed, list[Change]]:
+) -> tuple[Replayed, list[AnswerChange]]:
     """Ask an index what was asked before.
 
     Args:
@@ -143,7 +143,7 @@ def _ask_index(
     photos = bundle.keypoints.photos
     found = search.gallery.nearest(record.query_vectors(), settings.depth, photos)
     rows = [
-        anew(near, _remembered(near, seen), weight).products[: settings.depth]
+        rescored_neighbours(near, _remembered(near, seen), weight).products[: settings.depth]
         for near, seen in zip(found, record.instances, strict=True)
     ]
     return tuple(
@@ -185,7 +185,7 @@ def _seen(answer: Answer) -> tuple[Seen, ...]:
 
 def _compare(
     record: Record, now: tuple[Seen, ...], milliseconds: float | None, settings: Settings
-) -> Change:
+) -> AnswerChange:
     pairs = _paired(record.instances, now, settings.match_iou)
     depth = settings.depth
     changed = any(
@@ -193,7 +193,7 @@ def _compare(
         for then, after in pairs
     )
     overlaps = [_overlap(then, after, depth) for then, after in pairs]
-    return Change(
+    return AnswerChange(
         record,
         tuple(then for then, _ in pairs),
         tuple(after for _, after in pairs),
@@ -234,7 +234,7 @@ def _same(one: Seen, other: Seen) -> float:
 
 
 def _figures(
-    candidate: str, records: int, skipped: Counter[str], changes: Sequence[Change]
+    candidate: str, records: int, skipped: Counter[str], changes: Sequence[AnswerChange]
 ) -> Replayed:
     timed = [change for change in changes if change.milliseconds is not None]
 

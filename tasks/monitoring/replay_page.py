@@ -11,7 +11,7 @@ import numpy as np
 from tasks.base.params import Replay as Settings
 from tasks.base.workspace import Workspace
 from tasks.evaluation.contact_sheet import Card, draw_sheet
-from tasks.monitoring.replay import Change, Replayed, told
+from tasks.monitoring.replay import AnswerChange, Replayed, told
 from unbundle.base.atomic import atomic_folder, write_json
 from unbundle.recording.recorder import Seen
 
@@ -33,7 +33,7 @@ green: both answers name the product. Red: only this one does.</p>
 
 
 def write_report(
-    workspace: Workspace, figures: Replayed, changes: Sequence[Change], settings: Settings
+    workspace: Workspace, figures: Replayed, changes: Sequence[AnswerChange], settings: Settings
 ) -> None:
     """Write `reports/replay/`: `replay.json` and `index.html`, which holds its pictures.
 
@@ -61,7 +61,7 @@ def write_report(
         (folder / "index.html").write_text(page, encoding="utf-8")
 
 
-def _change(change: Change, catalogue: Path) -> str:
+def _change(change: AnswerChange, catalogue: Path) -> str:
     with tempfile.TemporaryDirectory() as name:
         photo, sheet = Path(name) / "photo", Path(name) / "sheet.jpg"
         photo.write_bytes(base64.b64decode(change.record.photo or ""))

@@ -121,7 +121,7 @@ def train(pairs: Pairs, params: Params, checkpoint: Path) -> Run:
         losses = network(batch.part(*share))
         optimizer.zero_grad()
         accelerator.backward(sum(weights[name] * loss for name, loss in losses.items()))
-        accelerator.clip_grad_norm_(network.parameters(), settings.gradient_norm)
+        accelerator.clip_grad_norm_(network.parameters(), settings.max_grad_norm)
         optimizer.step()
         run.step = step + 1
         values = accelerator.reduce(torch.stack([*losses.values()]).detach().float(), "mean")

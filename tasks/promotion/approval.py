@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.base.params import Promote
+from tasks.base.params import Params, Promote
 from tasks.promotion.gate import Decision
 from unbundle.base.atomic import write_json
 
@@ -79,3 +79,9 @@ def reviewed(decision: Decision, approval: Approval) -> Decision:
     return decision.model_copy(
         update={"promoted": approved, "reason": reason, "approval": approval.model_dump()}
     )
+
+
+def awaits_approval(decision: Decision, params: Params) -> bool:
+    """Whether a person has to say whether this candidate may serve."""
+    new = decision.promoted and decision.champion != decision.candidate
+    return new and params.promote.approval == "manual"

@@ -16,7 +16,7 @@ from tasks.metrics.ranking import Values, bootstrap
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Measurement:
     """What was measured of one collection on today's queries.
 
     Attributes:
@@ -33,7 +33,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Candidate(Evidence):
+class Candidate(Measurement):
     """What only the candidate has to show.
 
     Attributes:
@@ -85,7 +85,7 @@ class Decision(BaseModel):
     """A person's word: decision, reviewer, note."""
 
 
-def decide(candidate: Candidate, champion: Evidence | None, params: Params) -> Decision:
+def decide(candidate: Candidate, champion: Measurement | None, params: Params) -> Decision:
     """Judge a candidate by all rules of design section 5.
 
     Args:
@@ -113,7 +113,7 @@ def decide(candidate: Candidate, champion: Evidence | None, params: Params) -> D
     )
 
 
-def _rules(candidate: Candidate, champion: Evidence | None, params: Params) -> Iterator[Rule]:
+def _rules(candidate: Candidate, champion: Measurement | None, params: Params) -> Iterator[Rule]:
     limits, k = params.promote, params.evaluate.ks[0]
     yield _rows(candidate)
     for network, cosine in candidate.cosines.items():
@@ -196,7 +196,7 @@ def _slice_not_worse(
     )
 
 
-def _latency(candidate: Evidence, champion: Evidence, limit: float) -> Rule:
+def _latency(candidate: Measurement, champion: Measurement, limit: float) -> Rule:
     ratio = candidate.latency_ms / champion.latency_ms
     passed = ratio <= limit
     return Rule(

@@ -10,14 +10,14 @@ import pandas as pd
 from tasks.base.params import Evaluate, Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
-from tasks.evaluation.queries import Queries, median_latencies, read_queries, retrieve
+from tasks.evaluation.queries import LabelledQueries, median_latencies, read_queries, retrieve
 from tasks.evaluation.report import QUERY_TABLE, SLICE
 from tasks.index.catch_up import catch_up_with_journal
 from tasks.index.receipt import Receipt, milvus_uri
 from tasks.metrics.ranking import corrected
 from tasks.monitoring.profile import keep_profile
 from tasks.monitoring.replay import recent_records, replay
-from tasks.promotion.gate import Candidate, Evidence
+from tasks.promotion.gate import Candidate, Measurement
 from unbundle.base.errors import UserError
 from unbundle.encoding.bundle import SETTINGS, BundleFormatError
 from unbundle.index.database import Database
@@ -31,7 +31,7 @@ class Comparison:
     """What was measured in one run on the same queries."""
 
     candidate: Candidate
-    champion: Evidence | None
+    champion: Measurement | None
     """None where nothing serves, or only another version of unbundle could measure it."""
 
 
@@ -77,7 +77,7 @@ def measure(
 
 
 def _figures(
-    workspace: Workspace, receipt: Receipt, queries: Queries, params: Evaluate
+    workspace: Workspace, receipt: Receipt, queries: LabelledQueries, params: Evaluate
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     path, table = workspace.retrieval_metrics, workspace.retrieval_report / QUERY_TABLE
     if not path.is_file() or not table.is_file():
@@ -121,7 +121,7 @@ def _candidate(
     figures: dict[str, Any],
     table: pd.DataFrame,
     search: ProductSearch,
-    queries: Queries,
+    queries: LabelledQueries,
     latency_ms: float,
     params: Params,
 ) -> Candidate:
@@ -156,7 +156,7 @@ def _replayed(
     return replace(candidate, replayed=figures.replayed, changed=figures.changed)
 
 
-def _expected_rows(workspace: Workspace, gallery: Gallery, queries: Queries) -> int:
+def _expected_rows(workspace: Workspace, gallery: Gallery, queries: LabelledQueries) -> int:
     expected = len(queries.gallery)
     if gallery.live:
         for change in Journal(workspace.journal).changed():
@@ -165,8 +165,8 @@ def _expected_rows(workspace: Workspace, gallery: Gallery, queries: Queries) -> 
 
 
 def _champion(
-    search: ProductSearch, queries: Queries, latency_ms: float, params: Params
-) -> Evidence:
+    search: ProductSearch, queries: LabelledQueries, latency_ms: float, params: Params
+) -> Measurement:
     k = params.evaluate.ks[0]
     rankings = retrieve(search, queries, params.evaluate.depth).merged(queries)
     # What came live after the candidate's catalogue was read takes no rank: the candidate was
@@ -176,7 +176,7 @@ def _champion(
         for query, ranking in rankings.items()
     }
     values = corrected(rankings, queries.labels, queries.gallery, [k])
-    return Evidence(
+    return Measurement(
         collection=search.gallery.name,
         average_precision=values.average_precision[k],
         coverage=values.coverage[k],

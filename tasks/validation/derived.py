@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from tasks.data.phash import near_duplicates
-from tasks.data.photos import Inspection
+from tasks.data.photos import PhotoCheck
 from tasks.data.table import COLUMNS, QUERIES, parse_boxes, parse_labels
 
 
-def row_facts(rows: pd.DataFrame, inspections: Iterable[Inspection]) -> pd.DataFrame:
+def row_facts(rows: pd.DataFrame, inspections: Iterable[PhotoCheck]) -> pd.DataFrame:
     """What is known of each row by itself.
 
     Args:
@@ -33,7 +33,7 @@ def row_facts(rows: pd.DataFrame, inspections: Iterable[Inspection]) -> pd.DataF
     return pd.DataFrame(facts, index=rows.index).astype({"hash": "uint64"})
 
 
-def _facts(row: dict[Any, Any], photo: Inspection) -> dict[str, Any]:
+def _facts(row: dict[Any, Any], photo: PhotoCheck) -> dict[str, Any]:
     labels = parse_labels(row["labels"])
     boxes, boxes_problem = _boxes(row["boxes"])
     decoded = not photo.problem
@@ -65,7 +65,7 @@ def _boxes(text: str) -> tuple[list[list[int]] | None, str]:
         return None, str(error)
 
 
-def _outside(boxes: list[list[int]], photo: Inspection) -> int:
+def _outside(boxes: list[list[int]], photo: PhotoCheck) -> int:
     return sum(
         not (0 <= x0 < x1 <= photo.width and 0 <= y0 < y1 <= photo.height)
         for x0, y0, x1, y1 in boxes

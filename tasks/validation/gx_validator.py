@@ -16,7 +16,7 @@ SITE = "local"
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What a check found.
 
     Attributes:
@@ -73,7 +73,7 @@ class Validator:
             },
         )
 
-    def run(self, suite: str, frame: pd.DataFrame, checks: Sequence[Check]) -> list[Finding]:
+    def run(self, suite: str, frame: pd.DataFrame, checks: Sequence[Check]) -> list[CheckResult]:
         """Run checks on a table as the suite of that name, and add it to the Data Docs.
 
         Args:
@@ -120,10 +120,10 @@ def _expectation(check: Check) -> Any:
     return build(**check.options, description=check.name, meta={"check": check.name})
 
 
-def _finding(check: Check, result: Any, frame: pd.DataFrame) -> Finding:
+def _finding(check: Check, result: Any, frame: pd.DataFrame) -> CheckResult:
     if result.exception_info.get("raised_exception"):
         raise RuntimeError(f"{check.name}: {result.exception_info['exception_message']}")
     lines = [int(line) for line in result.result.get("partial_unexpected_index_list") or []]
     rows = frame.loc[lines].to_dict("records")
     reasons = [check.reason.format_map(row) for row in rows]
-    return Finding(check, bool(result.success), dict(zip(lines, reasons, strict=True)))
+    return CheckResult(check, bool(result.success), dict(zip(lines, reasons, strict=True)))

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from tasks.data.table import KINDS, SPLITS
-from tasks.validation.gx_validator import Finding
+from tasks.validation.gx_validator import CheckResult
 from unbundle.base.atomic import write_json
 
 FIGURES = "validation.json"
@@ -29,7 +29,7 @@ tr { border-bottom: 1px solid #8884 }
 
 
 def write_report(
-    folder: Path, rows: pd.DataFrame, clean: pd.DataFrame, findings: Sequence[Finding]
+    folder: Path, rows: pd.DataFrame, clean: pd.DataFrame, findings: Sequence[CheckResult]
 ) -> None:
     """Write `validation.json` and `summary.html` into a folder; both depend on nothing else.
 
@@ -45,7 +45,7 @@ def write_report(
 
 
 def _figures(
-    rows: pd.DataFrame, clean: pd.DataFrame, findings: Sequence[Finding]
+    rows: pd.DataFrame, clean: pd.DataFrame, findings: Sequence[CheckResult]
 ) -> dict[str, Any]:
     counts = clean.groupby(["split", "kind"]).size()
     return {

@@ -10,7 +10,7 @@ import pandas as pd
 from tasks.base.params import Validate
 from tasks.validation.checks import relation_checks, row_checks
 from tasks.validation.derived import relation_facts
-from tasks.validation.gx_validator import Finding, Validator
+from tasks.validation.gx_validator import CheckResult, Validator
 
 NAMED_ROWS = 3
 """Bad rows that an error names."""
@@ -26,7 +26,7 @@ class Verdict:
         clean: facts (`tasks.validation.derived`) of the other rows.
     """
 
-    findings: list[Finding]
+    findings: list[CheckResult]
     reasons: dict[int, str]
     clean: pd.DataFrame
 
@@ -53,7 +53,7 @@ def faults(facts: pd.DataFrame, settings: Validate) -> dict[int, str]:
     return _quarantined(Validator(docs=None).run("rows", facts, row_checks(settings)))
 
 
-def _quarantined(findings: list[Finding]) -> dict[int, str]:
+def _quarantined(findings: list[CheckResult]) -> dict[int, str]:
     reasons: dict[int, list[str]] = defaultdict(list)
     for finding in findings:
         if finding.check.effect == "quarantine":

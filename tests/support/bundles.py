@@ -22,13 +22,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from unbundle.base.atomic import write_json
 from unbundle.ranking.embedding import TERMS
-from unbundle.ranking.open_set import SIGNS
+from unbundle.ranking.open_set import FEATURES
 from unbundle.vision.imaging import Photo
 
 SIDE = 32  # of the detector's input
 CROP = 16  # of the backbone's input
 TOKEN = 12  # numbers in a visual token
-FEATURES = 9  # of them, the feature map's; the others are colours
+CHANNELS = 9  # of them, the feature map's; the others are colours
 HEAD = 8  # numbers in each of CAPTURE's outputs
 WORDS = ("red", "green", "blue", "cream", "serum", "lipstick", "面", "霜", "口", "红")
 BLANK = np.zeros((64, 64, 3), np.uint8)
@@ -134,12 +134,12 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
             "std": [0.1, 0.1, 0.1],
             "grid": 2,
             "dimension": TOKEN,
-            "features": FEATURES,
+            "features": CHANNELS,
         },
         "capture": {"title_tokens": 12, "regions": 36, "dimension": HEAD},
         "embedding": {
             "parts": ["raw", "colour", "visual", "text", "joint"],
-            "dimensions": [FEATURES, TOKEN - FEATURES, HEAD, HEAD, HEAD],
+            "dimensions": [CHANNELS, TOKEN - CHANNELS, HEAD, HEAD, HEAD],
             "weights": {
                 "both": _weights(raw=1.0, colour=0.5, visual=0.5, text=0.3, joint=0.2),
                 "photo": _weights(raw=1.0, colour=0.5, visual=0.5, joint=0.2),
@@ -160,7 +160,7 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
         "verification": {"both": 0.02, "photo": 0.02},
         "known": {
             mode: {
-                "weights": dict.fromkeys(SIGNS, 0.0) | {"score": 8.0, "lead": 4.0, "bias": -5.5},
+                "weights": dict.fromkeys(FEATURES, 0.0) | {"score": 8.0, "lead": 4.0, "bias": -5.5},
                 "threshold": 0.5,
             }
             for mode in ("both", "photo")

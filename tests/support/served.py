@@ -23,7 +23,7 @@ from tests.support.bundles import write_bundle, write_gallery
 from tests.support.worlds import tiny_params
 from unbundle.base.limits import Limits
 from unbundle.http.app import create_app
-from unbundle.http.champion import Live
+from unbundle.http.champion import LiveChampion
 from unbundle.http.serve import listen
 from unbundle.index.database import Database
 from unbundle.index.journal import Journal
@@ -56,7 +56,7 @@ def candidate(workspace: Workspace) -> Receipt:
 class Service:
     """A running REST service of this process."""
 
-    live: Live
+    live: LiveChampion
     client: httpx.Client
     url: str
     port: int
@@ -73,7 +73,7 @@ def service(
     samples: Path | None = None,
 ) -> Iterator[Service]:
     """Serve on a free port of the loopback; stop gracefully at the end of the block."""
-    live = Live(bundles, str(uri), threads=1, poll=limits.poll)
+    live = LiveChampion(bundles, str(uri), threads=1, poll=limits.poll)
     journal = journal or Journal(uri.parent / "journal")
     app = create_app(live, limits, journal, recorder, images, samples)
     config = uvicorn.Config(app, log_config=None, access_log=False)

@@ -5,17 +5,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from tasks.ablation import ablation
-from tasks.ablation_table import ablation_table
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
-from tasks.evaluation.ablation import compare, other_boxes
+from tasks.evaluation.ablation import other_boxes
+from tasks.evaluation.ablation_table import compare, write_table
 from tasks.evaluation.unseen import is_unseen, naming_unseen
-from tasks.evaluation.variants import Readout, Variant, override
+from tasks.evaluation.variants import MATRIX, Ablation, TableRow, Variant, override
 from tasks.pretrain import pretrain
 from tasks.pretraining.checkpoint import checkpoint_name
 from unbundle.base.errors import UserError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -29,34 +32,39 @@ def workspace(viewed: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspa
 
 @pytest.fixture(scope="module")
 def params(workspace: Workspace) -> Params:
+    return load_params(workspace.root / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def matrix() -> Ablation:
     """Two variants."""
-    params = load_params(workspace.root / "params.yaml")
+    shipped = Ablation.read(ROOT / MATRIX)
     rows = {
-        "CAPTURE": Readout(),
-        "looked at twice": Readout(verified=True),
-        "true boxes": Readout(boxes="true"),
-        "whole photo": Readout(boxes="whole"),
-        "photo only": Readout(mode="photo", terms=("raw", "visual"), fitted=False),
+        "CAPTURE": TableRow(),
+        "looked at twice": TableRow(verified=True),
+        "true boxes": TableRow(boxes="true"),
+        "whole photo": TableRow(boxes="whole"),
+        "photo only": TableRow(mode="photo", terms=("raw", "visual"), fitted=False),
     }
-    release = params.ablation.variants["reference"].pretrain["losses"]
+    release = shipped.variants["reference"].pretrain["losses"]
     model = {"architecture": "release", "co_layers": 1}
     variants = {
         "capture": Variant(rows=rows),
         "reference": Variant(
             pretrain={"model": model, "losses": release},
-            rows={"reference": Readout(terms=("visual", "text", "joint"), fitted=False)},
+            rows={"reference": TableRow(terms=("visual", "text", "joint"), fitted=False)},
         ),
     }
-    return params.model_copy(
-        update={"ablation": params.ablation.model_copy(update={"variants": variants})}
-    )
+    return shipped.model_copy(update={"variants": variants})
 
 
-def test_the_table_holds_every_row_and_the_baselines(workspace: Workspace, params: Params) -> None:
-    for name in params.ablation.variants:
-        ablation(workspace, params, name)
+def test_the_table_holds_every_row_and_the_baselines(
+    workspace: Workspace, params: Params, matrix: Ablation
+) -> None:
+    for name in matrix.variants:
+        ablation(workspace, params, matrix, name)
     assert not list(workspace.checkpoints.rglob("*.pt"))
-    ablation_table(workspace, params)
+    write_table(workspace, params, matrix)
     table = json.loads((workspace.ablation_report / "table.json").read_text())
     rows = {row["row"]: row for row in table["20 queries of split test"]}
     assert {
@@ -98,22 +106,24 @@ def test_a_training_does_not_go_on_from_one_with_other_inputs(
 def test_only_a_photo_with_the_detectors_boxes_is_looked_at_twice() -> None:
     for readout in ({"mode": "title"}, {"boxes": "true"}, {"fitted": False}):
         with pytest.raises(ValueError, match="verified: expected a photo"):
-            Readout.model_validate({"verified": True, **readout})
+            TableRow.model_validate({"verified": True, **readout})
 
 
-def test_an_unknown_variant_is_named(workspace: Workspace, params: Params) -> None:
+def test_an_unknown_variant_is_named(
+    workspace: Workspace, params: Params, matrix: Ablation
+) -> None:
     with pytest.raises(UserError, match=r"variant clap: .*capture, reference"):
-        ablation(workspace, params, "clap")
+        ablation(workspace, params, matrix, "clap")
 
 
 def test_a_missing_variant_says_what_to_do(
-    tmp_path: Path, workspace: Workspace, params: Params
+    tmp_path: Path, workspace: Workspace, params: Params, matrix: Ablation
 ) -> None:
     class Elsewhere(Workspace):
         ablation = tmp_path
 
     with pytest.raises(UserError, match=r"capture\.parquet: missing; run `dvc repro ablation"):
-        ablation_table(Elsewhere(workspace.root), params)
+        write_table(Elsewhere(workspace.root), params, matrix)
 
 
 def test_differences_are_paired() -> None:
@@ -146,7 +156,7 @@ def test_a_photo_without_true_boxes_keeps_the_detectors() -> None:
 
 
 def test_a_misspelt_key_of_a_variant_is_named(params: Params) -> None:
-    with pytest.raises(UserError, match=r"ablation: pretrain\.losses\.mlmm: unknown key"):
+    with pytest.raises(UserError, match=r"variants\.yaml: pretrain\.losses\.mlmm: unknown key"):
         override(params, {"losses": {"mlmm": 1}})
 
 
@@ -170,3 +180,13 @@ def test_a_row_that_names_a_product_kept_out_is_not_trained_on() -> None:
     )
     assert naming_unseen(manifest, 0.5).tolist() == [False, False, True, False]
     assert not naming_unseen(manifest, 0.0).any()
+
+
+@pytest.mark.parametrize("scale", ["tiny", "demo", "full"])
+def test_every_shipped_variant_fits_the_shipped_params(tmp_path: Path, scale: str) -> None:
+    given = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(given | {"scale": scale}), encoding="utf-8")
+    params = load_params(path)
+    for variant in Ablation.read(ROOT / MATRIX).variants.values():
+        override(params, variant.pretrain)

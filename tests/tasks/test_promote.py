@@ -22,7 +22,7 @@ from unbundle.encoding.bundle import SETTINGS
 from unbundle.index.database import CHAMPION, PREVIOUS, Database
 from unbundle.index.gallery import Item
 from unbundle.index.journal import Journal
-from unbundle.index.live_changes import Product, delete, put
+from unbundle.index.live_changes import ProductPut, delete, put
 from unbundle.query.search import ProductSearch
 from unbundle.recording.recorder import Recorder, Recording
 from unbundle.vision.imaging import open_photo
@@ -249,10 +249,10 @@ def test_what_a_killed_promotion_left_undone_is_completed(world: Workspace, para
     assert (world.bundles / receipt.bundle / "bundle.json").is_file()
 
 
-def fresh(number: int, name: str, caption: str = "red cream") -> Product:
+def fresh(number: int, name: str, caption: str = "red cream") -> ProductPut:
     photo = scene([number])
     item = Item(name, f"product-{number}", caption, "", {"novel": "true"})
-    return Product(item, png(photo), photo)
+    return ProductPut(item, png(photo), photo)
 
 
 def change_live(world: Workspace, journal: Journal) -> None:
@@ -299,7 +299,7 @@ def test_what_the_next_ingestion_has_seen_leaves_the_journal(
     file = (world.catalogue / row["image"]).read_bytes()
     with ProductSearch(world.bundles, str(world.milvus)) as search:
         item = Item("g1-0", "product-1", row["caption"], row["image"], {"novel": row["novel"]})
-        seen = Product(item, file, open_photo(file))
+        seen = ProductPut(item, file, open_photo(file))
         put(search.gallery, search.encoder, journal, "refresh", [seen, fresh(50, "new")])
         put(search.gallery, search.encoder, journal, "service", [fresh(52, "mine")])
     assert len(list(world.journal.glob("photos/*/*"))) == 3

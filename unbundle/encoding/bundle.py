@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from unbundle.base.errors import UserError
 from unbundle.ranking.embedding import PARTS, TERMS, Modality
-from unbundle.ranking.open_set import SIGNS, Tree
+from unbundle.ranking.open_set import FEATURES, Tree
 from unbundle.vision.keypoints import KeypointSettings
 
 SETTINGS = "bundle.json"
@@ -28,13 +28,13 @@ class BundleFormatError(UserError):
     """A bundle that another version of unbundle wrote."""
 
 
-class Section(BaseModel):
+class BundleSection(BaseModel):
     """A frozen part of `bundle.json`; keys that a newer exporter adds are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class DetectorSettings(Section):
+class DetectorSettings(BundleSection):
     """From photo to proposals."""
 
     side: int = Field(ge=1)
@@ -44,7 +44,7 @@ class DetectorSettings(Section):
     max_proposals: int = Field(ge=1)
 
 
-class BackboneSettings(Section):
+class BackboneSettings(BundleSection):
     """From crops to visual tokens."""
 
     name: str
@@ -66,7 +66,7 @@ class BackboneSettings(Section):
         return self
 
 
-class CaptureSettings(Section):
+class CaptureSettings(BundleSection):
     """From tokens and title to heads."""
 
     title_tokens: int = Field(ge=2)
@@ -75,7 +75,7 @@ class CaptureSettings(Section):
     dimension: int = Field(ge=1)
 
 
-class EmbeddingSettings(Section):
+class EmbeddingSettings(BundleSection):
     """How the parts of an instance become one vector."""
 
     parts: tuple[str, ...]
@@ -98,31 +98,31 @@ class EmbeddingSettings(Section):
 Precision = Literal["fp32", "int8"]
 
 
-class PrecisionSettings(Section):
+class PrecisionSettings(BundleSection):
     """What detector and backbone compute with."""
 
     detector: Precision = "fp32"
     backbone: Precision = "fp32"
 
 
-class KnownSettings(Section):
+class OpenSetSettings(BundleSection):
     """How likely an instance's product is in the catalogue: a logistic function of its search."""
 
     weights: dict[str, float]
-    """By `unbundle.ranking.open_set.SIGNS`, and `bias`."""
+    """By `unbundle.ranking.open_set.FEATURES`, and `bias`."""
     trees: tuple[Tree, ...] = ()
-    """What is added to the weighted signs."""
+    """What is added to the weighted features."""
     threshold: float = Field(ge=0, le=1)
     """A lower probability is answered with "not in the catalogue"."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if set(self.weights) != {*SIGNS, "bias"}:
-            raise ValueError(f"weights: expected {', '.join(SIGNS)} and bias")
+        if set(self.weights) != {*FEATURES, "bias"}:
+            raise ValueError(f"weights: expected {', '.join(FEATURES)} and bias")
         return self
 
 
-class Bundle(Section):
+class Bundle(BundleSection):
     """The checked settings of a bundle folder; `Bundle.open` makes it."""
 
     folder: Path
@@ -139,7 +139,7 @@ class Bundle(Section):
     """What an inlier adds to a score, by what a query has; see `geometric_verification.bonus`."""
     merging: dict[str, float] | None = None
     """Weights of `unbundle.ranking.fusion.EVIDENCE`; None interleaves the instances' rankings."""
-    known: dict[Modality, KnownSettings] = {}
+    known: dict[Modality, OpenSetSettings] = {}
     """By what a query has; empty where no labelled dev query could tell, and never of a title."""
     parity: dict[str, Any] = {}
     """Differences of the fp32 networks to torch's, by network."""

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from unbundle.base.errors import UserError
 from unbundle.base.limits import MOST_BOXES
 from unbundle.encoding.bundle import CAPTURE, PROJECTION, TOKENIZER, Bundle
-from unbundle.encoding.image_encoder import Proposals, Sight, Visual, session
+from unbundle.encoding.image_encoder import ImageEncoder, Proposals, Visual, session
 from unbundle.ranking.embedding import (
     Modality,
     Vectors,
@@ -74,7 +74,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Trace:
+class QueryTrace:
     """What a query became on its way to an answer.
 
     Attributes:
@@ -86,13 +86,13 @@ class Trace:
     unknown: float
 
 
-_traces: ContextVar[list[Trace] | None] = ContextVar("traces", default=None)
+_traces: ContextVar[list[QueryTrace] | None] = ContextVar("traces", default=None)
 
 
 @contextmanager
-def traced() -> Iterator[list[Trace]]:
+def traced() -> Iterator[list[QueryTrace]]:
     """Yield a list that takes a trace of every query encoded in the block, in this thread."""
-    traces: list[Trace] = []
+    traces: list[QueryTrace] = []
     token = _traces.set(traces)
     try:
         yield traces
@@ -118,7 +118,7 @@ class Encoder:
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         self.bundle = bundle
-        self._sight = Sight(bundle.folder, bundle.detector, bundle.backbone, threads)
+        self._image_encoder = ImageEncoder(bundle.folder, bundle.detector, bundle.backbone, threads)
         self._capture = session(bundle.folder / CAPTURE, threads)
         self._tokenizer = _tokenizer(bundle)
         self._projection = np.load(bundle.folder / PROJECTION, allow_pickle=False)
@@ -128,7 +128,7 @@ class Encoder:
 
     def propose(self, photo: Photo) -> Proposals:
         """The products that the detector sees in a photo."""
-        return self._sight.propose([photo])[0]
+        return self._image_encoder.propose([photo])[0]
 
     def encode(
         self,
@@ -153,14 +153,14 @@ class Encoder:
         else:
             given = _checked_boxes(boxes, photo)
             found = Proposals(given, np.ones(len(given), np.float32))
-        visual = self._sight.look([photo], [found.boxes])
+        visual = self._image_encoder.encode([photo], [found.boxes])
         heads = self._heads(visual, [caption] * len(found.boxes))
         return self._encoded(found, heads, caption, has_photo=True)
 
     def encode_gallery(self, photos: Sequence[Photo], captions: Sequence[str]) -> Entries:
         """Vectors and keypoints of single-product photos, each by its best proposal."""
-        boxes = [found.boxes[:1] for found in self._sight.propose(photos)]
-        heads = self._heads(self._sight.look(photos, boxes), captions)
+        boxes = [found.boxes[:1] for found in self._image_encoder.propose(photos)]
+        heads = self._heads(self._image_encoder.encode(photos, boxes), captions)
         local = [self.keypoints(*pair)[0].pack() for pair in zip(photos, boxes, strict=True)]
         return Entries(join_parts(heads.vectors, self.bundle.embedding.parts), local)
 
@@ -185,7 +185,7 @@ class Encoder:
         words = self._words(caption, heads.alignment) if has_photo else ()
         encoded = Encoded(found.boxes, found.scores, heads.vectors, words, vectors, mode)
         if (traces := _traces.get()) is not None:
-            traces.append(Trace(encoded, self.unknown(caption)))
+            traces.append(QueryTrace(encoded, self.unknown(caption)))
         return encoded
 
     def unknown(self, caption: str) -> float:

@@ -1,6 +1,6 @@
 """What the networks see in photos: proposals, and the visual tokens of boxes.
 
-Queries, ingestion and the export, which measures what int8 costs, look with the same eyes.
+Queries, ingestion and the export, which measures what int8 costs, run the same code.
 """
 
 import os
@@ -43,7 +43,7 @@ class Visual:
     """`[N, V]`."""
 
 
-class Sight:
+class ImageEncoder:
     """Detector and backbone.
 
     Args:
@@ -84,7 +84,7 @@ class Sight:
             found.append(Proposals(*selected))
         return found
 
-    def look(self, photos: Sequence[Photo], boxes: Sequence[Boxes]) -> Visual:
+    def encode(self, photos: Sequence[Photo], boxes: Sequence[Boxes]) -> Visual:
         """Visual tokens of some boxes `[N_i, 4]` of each photo; all boxes are one batch."""
         settings = self._crop
         pairs = list(zip(photos, boxes, strict=True))

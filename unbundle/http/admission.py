@@ -7,7 +7,7 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from unbundle.base.limits import Limits
-from unbundle.http.champion import Live, NotReadyError
+from unbundle.http.champion import LiveChampion, NotReadyError
 from unbundle.http.problems import Kind, ProblemError
 from unbundle.http.requests import discard
 from unbundle.http.workers import FullError, Workers
@@ -17,10 +17,10 @@ Read = Callable[[Request], Awaitable[Callable[[], Result]]]
 """Receives a request's body, and returns the work for a thread."""
 
 
-class Desk:
+class Admission:
     """Takes requests in: a place, a body, a worker, all within the time."""
 
-    def __init__(self, live: Live, workers: Workers, limits: Limits) -> None:
+    def __init__(self, live: LiveChampion, workers: Workers, limits: Limits) -> None:
         self.live, self._workers, self._limits = live, workers, limits
         self._later = {"Retry-After": str(limits.retry_after)}
 

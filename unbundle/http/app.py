@@ -12,8 +12,8 @@ from fastapi import Query as Parameter
 
 from unbundle.base.errors import UserError
 from unbundle.base.limits import USUAL_K, Limits
-from unbundle.http.admission import Desk, at_once
-from unbundle.http.champion import Live
+from unbundle.http.admission import Admission, at_once
+from unbundle.http.champion import LiveChampion
 from unbundle.http.openapi import BATCH_BODY, SEARCH_BODY, described, problems
 from unbundle.http.page_routes import add_page, add_pictures
 from unbundle.http.problems import Kind, Problem, ProblemError, refused, tell_problems
@@ -64,7 +64,7 @@ class Similar:
 
 
 def create_app(
-    live: Live,
+    live: LiveChampion,
     limits: Limits,
     journal: Journal = _JOURNAL,
     recorder: Recorder | None = None,
@@ -84,7 +84,7 @@ def create_app(
     workers = Workers(limits.workers, limits.queue)
     painters = Workers(limits.workers, limits.queue)
     telemetry = Telemetry(workers, live)
-    desk = Desk(live, workers, limits)
+    admission = Admission(live, workers, limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -104,9 +104,9 @@ def create_app(
     )
     app.add_middleware(Measured, telemetry=telemetry)
     tell_problems(app, limits.retry_after)
-    _add_queries(app, desk, telemetry, limits, recorder)
-    add_changes(app, desk, live, limits, journal)
-    add_pictures(app, live, Desk(live, painters, limits), limits, images, samples)
+    _add_queries(app, admission, telemetry, limits, recorder)
+    add_changes(app, admission, live, limits, journal)
+    add_pictures(app, live, Admission(live, painters, limits), limits, images, samples)
     _add_health(app, live, telemetry, limits)
     add_page(app)
     described(app)
@@ -114,7 +114,11 @@ def create_app(
 
 
 def _add_queries(
-    app: FastAPI, desk: Desk, telemetry: Telemetry, limits: Limits, recorder: Recorder | None
+    app: FastAPI,
+    admission: Admission,
+    telemetry: Telemetry,
+    limits: Limits,
+    recorder: Recorder | None,
 ) -> None:
     wanted = Annotated[int, Parameter(ge=1, le=limits.k, description="Products.")]
     usual = min(USUAL_K, limits.k)
@@ -125,9 +129,11 @@ def _add_queries(
 
         async def read(request: Request) -> Callable[[], Answer]:
             query = await read_query(request, limits)
-            return lambda: _recorded(recorder, query(), lambda one: _search(desk.live, one, limits))
+            return lambda: _recorded(
+                recorder, query(), lambda one: _search(admission.live, one, limits)
+            )
 
-        answer = await desk.answer(request, read)
+        answer = await admission.answer(request, read)
         telemetry.answer(answer)
         return answer
 
@@ -139,9 +145,9 @@ def _add_queries(
 
         async def read(request: Request) -> Callable[[], Answers]:
             queries = await read_batch(request, limits)
-            return lambda: _batch(desk.live, queries(), limits)
+            return lambda: _batch(admission.live, queries(), limits)
 
-        answered = await desk.answer(request, read)
+        answered = await admission.answer(request, read)
         for answer in answered.answers:
             if isinstance(answer, Answer):
                 telemetry.answer(answer)
@@ -150,15 +156,19 @@ def _add_queries(
     @app.get("/products/{identifier}", responses=problems(404))
     async def product(request: Request, identifier: Identifier) -> Product:
         """One photo of the catalogue."""
-        return await desk.answer(request, at_once(lambda: _product(desk.live, identifier)))
+        return await admission.answer(
+            request, at_once(lambda: _product(admission.live, identifier))
+        )
 
     @app.get("/products/{identifier}/similar", responses=problems(404, 422))
     async def similar(request: Request, identifier: Identifier, k: wanted = usual) -> Similar:
         """The other products nearest to a photo of the catalogue, by its stored vector."""
-        return await desk.answer(request, at_once(lambda: _similar(desk.live, identifier, k)))
+        return await admission.answer(
+            request, at_once(lambda: _similar(admission.live, identifier, k))
+        )
 
 
-def _add_health(app: FastAPI, live: Live, telemetry: Telemetry, limits: Limits) -> None:
+def _add_health(app: FastAPI, live: LiveChampion, telemetry: Telemetry, limits: Limits) -> None:
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Whether the process runs."""
@@ -193,7 +203,7 @@ def _recorded(recorder: Recorder | None, query: Query, answer: Callable[[Query],
     return recorder.answering(query.photo, query.caption, given, filtered, lambda: answer(query))
 
 
-def _search(live: Live, query: Query, limits: Limits) -> Answer:
+def _search(live: LiveChampion, query: Query, limits: Limits) -> Answer:
     with live.champion() as search:
         (answer,) = search.batch([_question(query, limits)])
     if isinstance(answer, UserError):
@@ -201,7 +211,7 @@ def _search(live: Live, query: Query, limits: Limits) -> Answer:
     return answer
 
 
-def _batch(live: Live, queries: Sequence[Query | ProblemError], limits: Limits) -> Answers:
+def _batch(live: LiveChampion, queries: Sequence[Query | ProblemError], limits: Limits) -> Answers:
     asked = [_question(query, limits) for query in queries if isinstance(query, Query)]
     with live.champion() as search:
         answers = iter(search.batch(asked))
@@ -232,13 +242,13 @@ def _question(query: Query, limits: Limits) -> Question:
     )
 
 
-def _product(live: Live, identifier: str) -> Product:
+def _product(live: LiveChampion, identifier: str) -> Product:
     with live.champion() as search:
         hit = search.product(identifier)
     return Product(hit.id, hit.label, hit.caption, hit.image, hit.fields)
 
 
-def _similar(live: Live, identifier: str, k: int) -> Similar:
+def _similar(live: LiveChampion, identifier: str, k: int) -> Similar:
     with live.champion() as search:
         hits = search.similar(identifier, k)
         return Similar(hits, search.gallery.name, search.encoder.bundle.version)

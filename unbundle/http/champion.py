@@ -58,7 +58,7 @@ class _Champion:
         self.replaced = False
 
 
-class Live:
+class LiveChampion:
     """Holds the champion; use it in a `with` block, which follows the alias in a thread.
 
     Args:
@@ -87,7 +87,7 @@ class Live:
         self._following = threading.Lock()
         self._follower = threading.Thread(target=self._follow_on, name="unbundle-follower")
 
-    def __enter__(self) -> "Live":
+    def __enter__(self) -> "LiveChampion":
         self.follow()
         self._follower.start()
         return self

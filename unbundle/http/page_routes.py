@@ -13,8 +13,8 @@ from fastapi import Path as Part
 
 from unbundle.base.errors import UserError
 from unbundle.base.limits import Limits
-from unbundle.http.admission import Desk, at_once
-from unbundle.http.champion import Live
+from unbundle.http.admission import Admission, at_once
+from unbundle.http.champion import LiveChampion
 from unbundle.http.openapi import problems
 from unbundle.http.problems import Kind, ProblemError
 from unbundle.http.thumbnails import find_photo, thumbnail
@@ -110,14 +110,19 @@ def add_page(app: FastAPI) -> None:
 
 
 def add_pictures(
-    app: FastAPI, live: Live, desk: Desk, limits: Limits, images: Path | None, samples: Path | None
+    app: FastAPI,
+    live: LiveChampion,
+    admission: Admission,
+    limits: Limits,
+    images: Path | None,
+    samples: Path | None,
 ) -> None:
     """Serve `/products/{id}/image`, `/samples` and `/columns`.
 
     Args:
         app: the application.
         live: the champion.
-        desk: answers them; another one than the queries', which pictures must not keep waiting.
+        admission: answers them; not the queries' one, which pictures must not keep waiting.
         limits: of a photo's pixels.
         images: the catalogue's folder; without it there are no pictures.
         samples: a folder of photos and titles; without it there are no samples.
@@ -136,7 +141,7 @@ def add_pictures(
                 stored = search.product(identifier).image
             return _picture(request, images, stored, side, limits)
 
-        return await desk.answer(request, at_once(work))
+        return await admission.answer(request, at_once(work))
 
     @app.get("/samples")
     async def list_samples() -> list[Sample]:
@@ -155,7 +160,7 @@ def add_pictures(
             kind = mimetypes.guess_type(name)[0]
             return Response((samples / name).read_bytes(), media_type=kind, headers=_ASK_AGAIN)
 
-        return await desk.answer(request, at_once(work))
+        return await admission.answer(request, at_once(work))
 
     @app.get("/columns", responses=problems())
     async def columns(request: Request) -> list[ColumnKind]:
@@ -168,7 +173,7 @@ def add_pictures(
                     for column in search.gallery.columns
                 ]
 
-        return await desk.answer(request, at_once(work))
+        return await admission.answer(request, at_once(work))
 
 
 def _picture(

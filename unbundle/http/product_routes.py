@@ -14,8 +14,8 @@ from fastapi import FastAPI, Path, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from unbundle.base.limits import Limits
-from unbundle.http.admission import Desk
-from unbundle.http.champion import Live
+from unbundle.http.admission import Admission
+from unbundle.http.champion import LiveChampion
 from unbundle.http.openapi import KEYED, problems
 from unbundle.http.problems import Kind, ProblemError
 from unbundle.http.requests import FORM, JSON, Base64, encodable, over_limit, read_body
@@ -23,7 +23,7 @@ from unbundle.index.columns import clip
 from unbundle.index.filters import Value
 from unbundle.index.gallery import ID_LENGTH, Item
 from unbundle.index.journal import Journal
-from unbundle.index.live_changes import Product, delete, put
+from unbundle.index.live_changes import ProductPut, delete, put
 from unbundle.query.search import ProductSearch
 from unbundle.vision.imaging import open_upload
 
@@ -66,7 +66,9 @@ def _body() -> dict[str, Any]:
     return KEYED | {"requestBody": {"required": True, "content": content}}
 
 
-def add_changes(app: FastAPI, desk: Desk, live: Live, limits: Limits, journal: Journal) -> None:
+def add_changes(
+    app: FastAPI, admission: Admission, live: LiveChampion, limits: Limits, journal: Journal
+) -> None:
     """Serve `PUT` and `DELETE /products/{id}`."""
     key = os.environ.get(KEY, "")
     refused = problems(400, 401, 403, 408, 413, 415, 422)
@@ -89,7 +91,7 @@ def add_changes(app: FastAPI, desk: Desk, live: Live, limits: Limits, journal: J
             fresh = await read_body(request, limits, Fresh)
             return lambda: _put(live, journal, limits, identifier, fresh())
 
-        await desk.answer(request, read)
+        await admission.answer(request, read)
         return Response(status_code=204)
 
     @app.delete(
@@ -106,7 +108,7 @@ def add_changes(app: FastAPI, desk: Desk, live: Live, limits: Limits, journal: J
             _check_key(request, key)
             return lambda: _delete(live, journal, identifier)
 
-        await desk.answer(request, read)
+        await admission.answer(request, read)
         return Response(status_code=204)
 
 
@@ -128,13 +130,15 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode(errors="replace")).digest()
 
 
-def _put(live: Live, journal: Journal, limits: Limits, identifier: str, fresh: Fresh) -> None:
+def _put(
+    live: LiveChampion, journal: Journal, limits: Limits, identifier: str, fresh: Fresh
+) -> None:
     if len(fresh.caption) > limits.caption:
         raise over_limit("caption", len(fresh.caption), limits.caption)
     photo = open_upload(fresh.photo, limits.pixels)
     cells = {name: _cell(value) for name, value in fresh.fields.items()}
     item = Item(identifier, fresh.label, clip(fresh.caption), fresh.image, cells)
-    product = Product(item, fresh.photo, photo)
+    product = ProductPut(item, fresh.photo, photo)
 
     def make(search: ProductSearch) -> None:
         put(search.gallery, search.encoder, journal, "service", [product])
@@ -142,13 +146,13 @@ def _put(live: Live, journal: Journal, limits: Limits, identifier: str, fresh: F
     _change(live, identifier, make)
 
 
-def _delete(live: Live, journal: Journal, identifier: str) -> None:
+def _delete(live: LiveChampion, journal: Journal, identifier: str) -> None:
     _change(
         live, identifier, lambda search: delete(search.gallery, journal, "service", [identifier])
     )
 
 
-def _change(live: Live, identifier: str, make: Callable[[ProductSearch], None]) -> None:
+def _change(live: LiveChampion, identifier: str, make: Callable[[ProductSearch], None]) -> None:
     while True:
         with live.champion() as search:
             make(search)

@@ -178,13 +178,13 @@ def _run(
     import uvicorn
 
     from unbundle.http.app import create_app
-    from unbundle.http.champion import Live
+    from unbundle.http.champion import LiveChampion
     from unbundle.index.journal import Journal
     from unbundle.recording.recorder import Recorder, Recording
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     share = threads or max(1, (os.cpu_count() or 1) // limits.workers)
-    live = Live(bundle, uri, threads=share, poll=limits.poll)
+    live = LiveChampion(bundle, uri, threads=share, poll=limits.poll)
     recorder = Recorder(Recording(*recording)) if recording else None
     config = uvicorn.Config(
         create_app(live, limits, Journal(journal), recorder, images, samples),

@@ -9,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unbundle.http.champion import Live
+from unbundle.http.champion import LiveChampion
 from unbundle.http.workers import Workers
 from unbundle.query.search import Answer
 
@@ -22,7 +22,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 class Telemetry:
     """Counts requests and what was found; reads places and champion when it is asked."""
 
-    def __init__(self, workers: Workers, live: Live) -> None:
+    def __init__(self, workers: Workers, live: LiveChampion) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Gauges(workers, live))
         ProcessCollector(registry=self._registry)
@@ -62,7 +62,7 @@ class Telemetry:
 
 
 class _Gauges(Collector):
-    def __init__(self, workers: Workers, live: Live) -> None:
+    def __init__(self, workers: Workers, live: LiveChampion) -> None:
         self._workers, self._live = workers, live
 
     def collect(self) -> Iterator[Metric]:

@@ -22,7 +22,7 @@ FIXED_FIELDS = ("id", "label", "caption", "image")
 """Text fields that every index has beside `vector`."""
 
 TRACES = ("digest", "source")
-"""Text fields that tell what a row was made from, see `gallery.Trace`; no hit has them."""
+"""Text fields that tell what a row was made from, see `gallery.RowOrigin`; no hit has them."""
 
 TRACE_LENGTH = 32
 """Characters of a trace."""

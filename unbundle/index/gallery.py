@@ -58,13 +58,13 @@ class Item:
     columns: Mapping[str, str] = field(default_factory=dict)
     """Cells of the catalogue's own columns by column name."""
     digest: str = ""
-    """See `Trace`."""
+    """See `RowOrigin`."""
     source: str = ""
-    """See `Trace`."""
+    """See `RowOrigin`."""
 
 
 @dataclass(frozen=True)
-class Trace:
+class RowOrigin:
     """What a row was made from."""
 
     digest: str
@@ -239,7 +239,7 @@ class Gallery:
                 return f"id {item.id}: {column.name} {found}: expected a number or nothing"
         return ""
 
-    def traces(self, identifiers: Sequence[str]) -> dict[str, Trace]:
+    def traces(self, identifiers: Sequence[str]) -> dict[str, RowOrigin]:
         """What rows were made from, by id; everything acknowledged included.
 
         Raises:
@@ -247,11 +247,11 @@ class Gallery:
         """
         self._check_traced()
         return {
-            str(row["id"]): Trace(row["digest"], row["source"])
+            str(row["id"]): RowOrigin(row["digest"], row["source"])
             for row in self._among(identifiers, ["id", *TRACES], "Strong")
         }
 
-    def all_traces(self) -> Iterator[dict[str, Trace]]:
+    def all_traces(self) -> Iterator[dict[str, RowOrigin]]:
         """What every row was made from, by id, page by page.
 
         Raises:
@@ -259,7 +259,7 @@ class Gallery:
         """
         self._check_traced()
         for page in self._pages(["id", *TRACES]):
-            yield {str(row["id"]): Trace(row["digest"], row["source"]) for row in page}
+            yield {str(row["id"]): RowOrigin(row["digest"], row["source"]) for row in page}
 
     @property
     def live(self) -> bool:

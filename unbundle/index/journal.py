@@ -57,7 +57,7 @@ class Change:
     Attributes:
         id: of the product.
         origin: who changed it: `refresh` follows the source catalogue, `service` its clients.
-        source: `unbundle.index.gallery.Trace.source` of the row.
+        source: `unbundle.index.gallery.RowOrigin.source` of the row.
         item: the row with all columns that were given; None: deleted.
         photo: SHA-256 of the photo's file; empty where deleted.
         position: in the journal, from 1 on; 0 before it is recorded.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unbundle.base.errors import UserError
-from unbundle.index.gallery import Gallery, Item, Trace, content_digest
+from unbundle.index.gallery import Gallery, Item, RowOrigin, content_digest
 from unbundle.index.journal import Change, Journal, Origin, sha256
 from unbundle.vision.imaging import Photo, open_photo
 
@@ -27,7 +27,7 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Product:
+class ProductPut:
     """One product to put into an index: its row, its photo's file and the photo's pixels."""
 
     item: Item
@@ -61,7 +61,7 @@ def put(
     encoder: "Encoder",
     journal: Journal,
     origin: Origin,
-    products: Sequence[Product],
+    products: Sequence[ProductPut],
 ) -> None:
     """Put products into a serving index, each in the place of the row of its id.
 
@@ -184,7 +184,7 @@ def _row(change: Change, gallery: Gallery) -> Item:
     return replace(change.item, digest=digest, source=source)
 
 
-def _source(identifier: str, held: dict[str, Trace], journal: Journal) -> str:
+def _source(identifier: str, held: dict[str, RowOrigin], journal: Journal) -> str:
     if identifier in held:
         return held[identifier].source
     # A product that was deleted here comes back: the source's row is the one it had then.

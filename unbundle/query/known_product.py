@@ -4,27 +4,33 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unbundle.encoding.bundle import Bundle, KnownSettings
-from unbundle.query.rerank import Asked, Looked
+from unbundle.encoding.bundle import Bundle, OpenSetSettings
+from unbundle.query.rerank import EncodedQuery, Reranked
 from unbundle.ranking.embedding import split_parts, term_scores
-from unbundle.ranking.open_set import NEAREST, Nearest, among, probability, signs
+from unbundle.ranking.open_set import NEAREST, Nearest, among, open_set_features, probability
 
 
-def chances(bundle: Bundle, query: Asked, looked: Sequence[Looked]) -> list[float | None]:
+def known_probabilities(
+    bundle: Bundle, query: EncodedQuery, reranked: Sequence[Reranked]
+) -> list[float | None]:
     """The probability of each instance of a query; None where the bundle was not calibrated.
 
     Args:
         bundle: that made the gallery.
         query: what was asked.
-        looked: what lies nearest to each of its instances.
+        reranked: what lies nearest to each of its instances.
     """
     settings = bundle.known.get(query.encoded.modality)
     if settings is None or not query.keypoints:
-        return [None] * len(looked)
-    return [_chance(near, query, row, bundle, settings) for row, near in enumerate(looked)]
+        return [None] * len(reranked)
+    return [
+        _known_probability(near, query, row, bundle, settings) for row, near in enumerate(reranked)
+    ]
 
 
-def _chance(near: Looked, query: Asked, row: int, bundle: Bundle, settings: KnownSettings) -> float:
+def _known_probability(
+    near: Reranked, query: EncodedQuery, row: int, bundle: Bundle, settings: OpenSetSettings
+) -> float:
     hits = [hit for hit in near.found.photos if hit.id in near.evidence][:NEAREST]
     if not hits:
         return 0.0
@@ -40,4 +46,4 @@ def _chance(near: Looked, query: Asked, row: int, bundle: Bundle, settings: Know
         [near.evidence[hit.id] for hit in hits],
         len(query.keypoints[row]),
     )
-    return probability(signs(nearest), settings.weights, settings.trees)
+    return probability(open_set_features(nearest), settings.weights, settings.trees)

@@ -1,4 +1,4 @@
-"""The photos nearest to an instance, looked at once more: do they show the very same print?
+"""The photos nearest to an instance, reranked at once more: do they show the very same print?
 
 A search compares pooled vectors, which lie close for the bottles of one brand. Of the nearest
 photos of each instance the keypoints are compared, and what is found again adds to their scores.
@@ -15,7 +15,7 @@ from unbundle.vision.keypoints import Keypoints
 
 
 @dataclass(frozen=True)
-class Asked:
+class EncodedQuery:
     """One query, encoded."""
 
     encoded: Encoded
@@ -24,19 +24,19 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Looked:
+class Reranked:
     """What lies nearest to one instance after the second look."""
 
     found: Found
     stored: Mapping[str, Stored]
-    """By id, of the photos that were looked at, and of others; empty for a title alone."""
+    """By id, of the photos that were reranked at, and of others; empty for a title alone."""
     evidence: Mapping[str, Evidence]
-    """By id, of the photos that were looked at."""
+    """By id, of the photos that were reranked at."""
 
 
-def look_again(
-    gallery: Gallery, bundle: Bundle, asked: Asked, found: Sequence[Found]
-) -> list[Looked]:
+def rerank(
+    gallery: Gallery, bundle: Bundle, asked: EncodedQuery, found: Sequence[Found]
+) -> list[Reranked]:
     """Verify the nearest photos of every instance of a query.
 
     Their stored keypoints and vectors are read in one request.
@@ -48,7 +48,7 @@ def look_again(
         found: what is nearest to each of its instances.
     """
     if not asked.keypoints:
-        return [Looked(near, {}, {}) for near in found]
+        return [Reranked(near, {}, {}) for near in found]
     settings = bundle.keypoints
     closest = [[hit.id for hit in near.photos[: settings.photos]] for near in found]
     stored = gallery.stored(list(dict.fromkeys(name for names in closest for name in names)))
@@ -56,14 +56,14 @@ def look_again(
         name: Keypoints.unpack(one.keypoints, settings.dimension) for name, one in stored.items()
     }
     weight = bundle.verification.get(asked.encoded.modality, 0.0)
-    looked = []
+    reranked = []
     for near, names, own in zip(found, closest, asked.keypoints, strict=True):
         # What was deleted since the search is no longer in the catalogue.
         there = [name for name in names if name in local]
         seen = verify(own, [local[name] for name in there], settings)
         evidence = dict(zip(there, seen, strict=True))
-        looked.append(Looked(anew(near, evidence, weight), stored, evidence))
-    return looked
+        reranked.append(Reranked(rescored_neighbours(near, evidence, weight), stored, evidence))
+    return reranked
 
 
 def rescored(hits: Sequence[Hit], evidence: Mapping[str, Evidence], weight: float) -> list[Hit]:
@@ -90,7 +90,7 @@ def rescored(hits: Sequence[Hit], evidence: Mapping[str, Evidence], weight: floa
     return sorted(scored, key=lambda hit: (-hit.score, hit.id))
 
 
-def anew(near: Found, evidence: Mapping[str, Evidence], weight: float) -> Found:
+def rescored_neighbours(near: Found, evidence: Mapping[str, Evidence], weight: float) -> Found:
     """What lies nearest, with what the evidence adds (see `rescored`)."""
     photos = rescored(near.photos, evidence, weight)
     # Of the others there may be better photos than those that were found.

@@ -19,10 +19,10 @@ from unbundle.index.database import CHAMPION, Database
 from unbundle.index.duplicates import Duplicate, duplicates
 from unbundle.index.filters import Filters, Range, compile_filters
 from unbundle.index.gallery import ID_LENGTH, MOST_HITS, Found, Gallery, Hit, Vectors
-from unbundle.query.known_product import chances
+from unbundle.query.known_product import known_probabilities
 from unbundle.query.prices import Part, Parts, checked_price, compare, has_prices
-from unbundle.query.rerank import Asked, Looked, look_again
-from unbundle.ranking.fusion import interleave, merge
+from unbundle.query.rerank import EncodedQuery, Reranked, rerank
+from unbundle.ranking.fusion import fuse, interleave
 from unbundle.vision.imaging import Photo, open_photo
 from unbundle.vision.keypoints import Keypoints
 
@@ -218,7 +218,7 @@ class ProductSearch:
             For each query, in order, its answer or what is wrong with it.
         """
         answers: list[Answer | UserError] = []
-        together: dict[str, list[tuple[int, Question, Asked]]] = {}
+        together: dict[str, list[tuple[int, Question, EncodedQuery]]] = {}
         for place, question in enumerate(questions):
             try:
                 question.check()
@@ -232,22 +232,24 @@ class ProductSearch:
         for group in together.values():
             for (place, question, asked), found in zip(group, self._find(group), strict=True):
                 # One by one: the stored rows of all would be too much at once.
-                looked = self._look_again(asked, found)
-                told = self._chances(asked, looked)
-                answers[place] = self._answer(question, asked.encoded, looked, told)
+                reranked = self._rerank(asked, found)
+                told = self._known_probabilities(asked, reranked)
+                answers[place] = self._answer(question, asked.encoded, reranked, told)
         return answers
 
     def _encode(
         self, photo: Source | None, caption: str, boxes: Sequence[Sequence[float]] | None = None
-    ) -> Asked:
+    ) -> EncodedQuery:
         pixels = _pixels(photo)
         # Both here, where the pixels are: many queries' photos are never held together.
         return self._describe(pixels, self.encoder.encode(pixels, caption, boxes))
 
-    def _describe(self, photo: Photo | None, encoded: Encoded) -> Asked:
-        return Asked(encoded, [] if photo is None else self.encoder.keypoints(photo, encoded.boxes))
+    def _describe(self, photo: Photo | None, encoded: Encoded) -> EncodedQuery:
+        return EncodedQuery(
+            encoded, [] if photo is None else self.encoder.keypoints(photo, encoded.boxes)
+        )
 
-    def _find(self, group: Sequence[tuple[int, Question, Asked]]) -> list[list[Found]]:
+    def _find(self, group: Sequence[tuple[int, Question, EncodedQuery]]) -> list[list[Found]]:
         """What is nearest to each instance of each query of a group with equal filters."""
         vectors = np.concatenate([asked.encoded.vectors for _, _, asked in group])
         depth = max(question.depth for _, question, _ in group)
@@ -255,22 +257,24 @@ class ProductSearch:
         found = iter(self.gallery.nearest(vectors, depth, photos, group[0][1].filters))
         return [list(islice(found, len(asked.encoded.vectors))) for _, _, asked in group]
 
-    def _look_again(self, asked: Asked, found: Sequence[Found]) -> list[Looked]:
-        return look_again(self.gallery, self.encoder.bundle, asked, found)
+    def _rerank(self, asked: EncodedQuery, found: Sequence[Found]) -> list[Reranked]:
+        return rerank(self.gallery, self.encoder.bundle, asked, found)
 
-    def _chances(self, asked: Asked, looked: Sequence[Looked]) -> list[float | None]:
-        return chances(self.encoder.bundle, asked, looked)
+    def _known_probabilities(
+        self, asked: EncodedQuery, reranked: Sequence[Reranked]
+    ) -> list[float | None]:
+        return known_probabilities(self.encoder.bundle, asked, reranked)
 
     def _answer(
         self,
         question: Question,
         encoded: Encoded,
-        looked: Sequence[Looked],
+        reranked: Sequence[Reranked],
         told: Sequence[float | None],
     ) -> Answer:
         words = own_words(encoded.words, len(encoded.scores))
         passing = [
-            _passing(near.found.products[: question.depth], question.min_score) for near in looked
+            _passing(near.found.products[: question.depth], question.min_score) for near in reranked
         ]
         first, last = question.offset, question.offset + question.k
         instances = []
@@ -354,15 +358,15 @@ class ProductSearch:
         """
         asked = self._encode(photo, caption)
         hits = self.gallery.search(asked.encoded.vectors, depth)
-        looked = self._look_again(asked, [Found([], row) for row in hits])
-        verified = [near.found.photos for near in looked]
+        reranked = self._rerank(asked, [Found([], row) for row in hits])
+        verified = [near.found.photos for near in reranked]
         searched, rankings = _ids(hits), _ids(verified)
         weights = self.encoder.bundle.merging
         if weights is None:
             merged = interleave(rankings, depth)
         else:
             scores = [np.asarray([hit.score for hit in row], np.float32) for row in verified]
-            merged = merge(rankings, scores, weights, depth)
+            merged = fuse(rankings, scores, weights, depth)
         return Ranking(asked.encoded, asked.keypoints, searched, rankings, merged)
 
     def close(self) -> None:

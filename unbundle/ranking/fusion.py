@@ -16,7 +16,7 @@ def evidence(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([scores, scores[:1] - scores, places], axis=1)
 
 
-def merge(
+def fuse(
     rankings: Sequence[Sequence[str]],
     scores: Sequence[NDArray[np.float32]],
     weights: Mapping[str, float],

@@ -29,7 +29,7 @@ SEEN = ("raw", "colour", "visual", "joint")
 PRINT = ("keypoints", "inliers", "inliers_any", "inliers_lead", "inliers_all", "share")
 MATCH = ("like", "spread", "skew")
 
-SIGNS = (
+FEATURES = (
     "score",
     "lead",
     "ahead",
@@ -76,18 +76,18 @@ class Nearest:
 
 
 class Tree(BaseModel):
-    """A regression tree over the signs; nodes by number, the root first.
+    """A regression tree over the features; nodes by number, the root first.
 
     Attributes:
-        sign: which of `SIGNS` a node looks at, -1 for a leaf.
+        feature: which of `FEATURES` a node looks at, -1 for a leaf (`sign` in `bundle.json`).
         limit: up to which its value goes left.
         left, right: the next node.
         value: of a leaf.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
-    sign: tuple[int, ...] = Field(min_length=1)
+    feature: tuple[int, ...] = Field(min_length=1, alias="sign")
     limit: tuple[float, ...]
     left: tuple[int, ...]
     right: tuple[int, ...]
@@ -95,21 +95,21 @@ class Tree(BaseModel):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        nodes = len(self.sign)
+        nodes = len(self.feature)
         if any(len(row) != nodes for row in (self.limit, self.left, self.right, self.value)):
             raise ValueError(f"expected {nodes} numbers of each kind, one per node")
-        for node, sign in enumerate(self.sign):
+        for node, feature in enumerate(self.feature):
             # Later nodes only: no walk goes round in circles.
             after = all(node < child < nodes for child in (self.left[node], self.right[node]))
-            if not (sign == -1 or (0 <= sign < len(SIGNS) and after)):
-                raise ValueError(f"node {node}: expected a sign and two later nodes, or a leaf")
+            if not (feature == -1 or (0 <= feature < len(FEATURES) and after)):
+                raise ValueError(f"node {node}: expected a feature and two later nodes, or a leaf")
         return self
 
     def __call__(self, values: NDArray[np.float64]) -> float:
-        """The value of the leaf that `SIGNS` values `[S]` lead to."""
+        """The value of the leaf that `FEATURES` values `[S]` lead to."""
         node = 0
-        while (sign := self.sign[node]) >= 0:
-            node = self.left[node] if values[sign] <= self.limit[node] else self.right[node]
+        while (feature := self.feature[node]) >= 0:
+            node = self.left[node] if values[feature] <= self.limit[node] else self.right[node]
         return self.value[node]
 
 
@@ -122,8 +122,8 @@ def among(parts: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.floa
     return {term: parts[term] @ parts[term].T for term in SEEN}
 
 
-def signs(nearest: Nearest) -> NDArray[np.float64]:
-    """Values of `SIGNS`, `[S]`, for one instance."""
+def open_set_features(nearest: Nearest) -> NDArray[np.float64]:
+    """Values of `FEATURES`, `[S]`, for one instance."""
     scores, first = nearest.scores, nearest.products[0]
     best: dict[str, float] = {}
     for product, score in zip(nearest.products, scores.tolist(), strict=True):
@@ -148,13 +148,13 @@ def signs(nearest: Nearest) -> NDArray[np.float64]:
             *(nearest.cosines[term].max() for term in TERMS),
             *(nearest.cosines[term][own].max() for term in TERMS),
             *(beyond(term) for term in SEEN),
-            *_print_signs(nearest, own),
+            *_match_features(nearest, own),
         ],
         np.float64,
     )
 
 
-def _print_signs(nearest: Nearest, own: NDArray[np.bool_]) -> list[float]:
+def _match_features(nearest: Nearest, own: NDArray[np.bool_]) -> list[float]:
     """Values of `PRINT` and `MATCH`; `own` `[n]` says which photos show the best product."""
     counts = np.asarray([one.inliers for one in nearest.evidence])
     best = nearest.evidence[int(np.where(own, counts, -1).argmax())]
@@ -176,7 +176,7 @@ def _print_signs(nearest: Nearest, own: NDArray[np.bool_]) -> list[float]:
 def probability(
     values: NDArray[np.float64], weights: Mapping[str, float], trees: Sequence[Tree] = ()
 ) -> float:
-    """The logistic function of the weighted `SIGNS` `[S]`, the bias and the trees."""
-    total = weights["bias"] + values @ np.asarray([weights[name] for name in SIGNS])
+    """The logistic function of the weighted `FEATURES` `[S]`, the bias and the trees."""
+    total = weights["bias"] + values @ np.asarray([weights[name] for name in FEATURES])
     total += sum(tree(values) for tree in trees)
     return float(1 / (1 + np.exp(-total)))

@@ -24,7 +24,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from unbundle.base.limits import RECORD_BYTES, RECORD_DAYS
-from unbundle.encoding.encoder import Trace, traced
+from unbundle.encoding.encoder import QueryTrace, traced
 from unbundle.query.search import Answer, ProductSearch
 from unbundle.ranking.embedding import Vectors
 from unbundle.recording.input_statistics import brightness, script
@@ -237,7 +237,7 @@ def facts(photo: bytes | None, caption: str, unknown: float) -> dict[str, Any]:
 
 
 def _record(
-    photo: bytes | None, caption: str, answer: Answer, trace: Trace, spent: float
+    photo: bytes | None, caption: str, answer: Answer, trace: QueryTrace, spent: float
 ) -> dict[str, Any]:
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),

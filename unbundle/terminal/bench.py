@@ -19,7 +19,7 @@ from rich.progress import track
 from unbundle.base.errors import UserError
 from unbundle.encoding.encoder import Encoded
 from unbundle.index.gallery import Found
-from unbundle.query.rerank import Asked, Looked
+from unbundle.query.rerank import EncodedQuery, Reranked
 from unbundle.query.search import ProductSearch, Question
 from unbundle.vision.imaging import Photo, open_photo
 
@@ -144,21 +144,23 @@ class _Clock:
 class _TimedSearch(ProductSearch):
     clock: _Clock
 
-    def _find(self, group: Sequence[tuple[int, Question, Asked]]) -> list[list[Found]]:
+    def _find(self, group: Sequence[tuple[int, Question, EncodedQuery]]) -> list[list[Found]]:
         with self.clock.part("search"):
             return super()._find(group)
 
-    def _describe(self, photo: Photo | None, encoded: Encoded) -> Asked:
+    def _describe(self, photo: Photo | None, encoded: Encoded) -> EncodedQuery:
         with self.clock.part("verify"):
             return super()._describe(photo, encoded)
 
-    def _look_again(self, asked: Asked, found: Sequence[Found]) -> list[Looked]:
+    def _rerank(self, asked: EncodedQuery, found: Sequence[Found]) -> list[Reranked]:
         with self.clock.part("verify"):
-            return super()._look_again(asked, found)
+            return super()._rerank(asked, found)
 
-    def _chances(self, asked: Asked, looked: Sequence[Looked]) -> list[float | None]:
+    def _known_probabilities(
+        self, asked: EncodedQuery, reranked: Sequence[Reranked]
+    ) -> list[float | None]:
         with self.clock.part("known"):
-            return super()._chances(asked, looked)
+            return super()._known_probabilities(asked, reranked)
 
 
 @contextmanager

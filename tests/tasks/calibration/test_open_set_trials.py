@@ -4,12 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasks.calibration.keypoint_matches import SecondLook
-from tasks.calibration.open_set_fit import fit_known
+from tasks.calibration.keypoint_matches import StoredReranker
+from tasks.calibration.open_set_fit import fit_open_set
 from tasks.calibration.open_set_trials import Trials, measure, products, trials
-from unbundle.encoding.bundle import KnownSettings
+from unbundle.encoding.bundle import OpenSetSettings
 from unbundle.ranking.embedding import PARTS, TERMS
-from unbundle.ranking.open_set import SIGNS
+from unbundle.ranking.open_set import FEATURES
 from unbundle.vision.geometric_verification import NONE, Evidence
 
 LABELS = np.asarray(["soap", "soap", "tea", "jam"])
@@ -31,18 +31,18 @@ def asked(scores: np.ndarray, shown: list[str | None]) -> Trials:
     """Trials whose cosines are the scores, by every term."""
     heads = {head: scores for head, _ in TERMS.values()}
     parts = dict.fromkeys(PARTS, np.eye(scores.shape[1], dtype=np.float32))
-    return trials(scores, heads, parts, LABELS, shown, "both", look({}, len(scores)))
+    return trials(scores, heads, parts, LABELS, shown, "both", reranker({}, len(scores)))
 
 
-def look(
+def reranker(
     inliers: dict[int, int], instances: int, weight: float = 0.0, photos: int = 4
-) -> SecondLook:
-    """A look that finds so many inliers on some items."""
+) -> StoredReranker:
+    """A reranker that finds so many inliers on some items."""
 
     def compare(_: int, items: Sequence[int]) -> list[Evidence]:
         return [replace(NONE, inliers=inliers.get(item, 0)) for item in items]
 
-    return SecondLook(compare, [9] * instances, weight, photos)
+    return StoredReranker(compare, [9] * instances, weight, photos)
 
 
 def test_every_instance_is_asked_with_and_without_its_product() -> None:
@@ -52,10 +52,10 @@ def test_every_instance_is_asked_with_and_without_its_product() -> None:
     assert found.modalities.tolist() == ["both", "both"]
     # The second soap is no other product; without soap, tea leads jam.
     np.testing.assert_allclose(found.signs[:, :2], [[0.9, 0.4], [0.5, 0.4]], rtol=1e-6)
-    nearest = found.signs[:, SIGNS.index("nearest_raw")]
+    nearest = found.signs[:, FEATURES.index("nearest_raw")]
     np.testing.assert_allclose(nearest, [0.9, 0.5], rtol=1e-6)
     # The photos have nothing in common with one another.
-    beyond = found.signs[:, SIGNS.index("beyond_raw")]
+    beyond = found.signs[:, FEATURES.index("beyond_raw")]
     np.testing.assert_allclose(beyond, [(0.5 + 0.1) / 2, 0.1], rtol=1e-6)
 
 
@@ -64,14 +64,14 @@ def test_what_shows_the_very_print_comes_first_with_and_without_the_product() ->
     heads = {head: scores for head, _ in TERMS.values()}
     parts = dict.fromkeys(PARTS, np.eye(4, dtype=np.float32))
     # Tea is verified; jam is, too, where there is no soap.
-    seen = look({2: 10, 3: 300}, 1, weight=0.1, photos=3)
+    seen = reranker({2: 10, 3: 300}, 1, weight=0.1, photos=3)
     found = trials(scores, heads, parts, LABELS, ["soap"], "both", seen)
     tea, jam = 0.8 + 0.1 * np.log(8), 0.1 + 0.1 * np.log(298)
     np.testing.assert_allclose(found.signs[:, 0], [tea, tea], rtol=1e-6)
     np.testing.assert_allclose(found.signs[:, 1], [tea - 0.9, tea - jam], rtol=1e-6)
-    inliers = found.signs[:, SIGNS.index("inliers")]
+    inliers = found.signs[:, FEATURES.index("inliers")]
     np.testing.assert_allclose(inliers, np.log([11, 11]), rtol=1e-6)
-    assert found.signs[0, SIGNS.index("inliers_any")] == pytest.approx(np.log(11))
+    assert found.signs[0, FEATURES.index("inliers_any")] == pytest.approx(np.log(11))
 
 
 def test_a_product_that_the_gallery_lacks_anyway_tells_nothing() -> None:
@@ -83,14 +83,14 @@ def _separable(count: int, overlap: float) -> Trials:
     rng = np.random.default_rng(3)
     known = np.arange(count) % 2 == 0
     score = np.where(known, 0.8, 0.4) + rng.normal(0, overlap, count)
-    signs = np.stack([score, score / 2, *[np.full(count, 0.9)] * (len(SIGNS) - 2)], axis=1)
+    signs = np.stack([score, score / 2, *[np.full(count, 0.9)] * (len(FEATURES) - 2)], axis=1)
     return Trials(signs, known, np.full(count, "both"))
 
 
 def test_the_threshold_keeps_the_wanted_rate_of_false_accepts() -> None:
-    fitted = fit_known(_separable(400, 0.2), false_accepts=0.1)
+    fitted = fit_open_set(_separable(400, 0.2), false_accepts=0.1)
     assert fitted is not None
-    found = measure(_separable(400, 0.2), {"both": KnownSettings(**fitted)}, bins=10)
+    found = measure(_separable(400, 0.2), {"both": OpenSetSettings(**fitted)}, bins=10)
     assert found is not None
     assert found["false_accepts"] == pytest.approx(0.1, abs=0.03)
     assert 0.85 < found["auroc"] < 1
@@ -104,7 +104,7 @@ def _noisy(count: int, seed: int) -> Trials:
     """Trials that one sign tells a little of, and the others nothing."""
     rng = np.random.default_rng(seed)
     known = np.arange(count) % 2 == 0
-    signs = rng.normal(size=(count, len(SIGNS)))
+    signs = rng.normal(size=(count, len(FEATURES)))
     signs[:, 0] += known
     return Trials(signs, known, np.full(count, "both"))
 
@@ -112,9 +112,9 @@ def _noisy(count: int, seed: int) -> Trials:
 def test_the_threshold_holds_for_strangers_that_the_fit_has_not_seen() -> None:
     rates = []
     for seed in range(8):
-        fitted = fit_known(_noisy(320, seed), false_accepts=0.3)
+        fitted = fit_open_set(_noisy(320, seed), false_accepts=0.3)
         assert fitted is not None
-        found = measure(_noisy(4000, 100), {"both": KnownSettings(**fitted)}, bins=10)
+        found = measure(_noisy(4000, 100), {"both": OpenSetSettings(**fitted)}, bins=10)
         assert found is not None
         rates.append(found["false_accepts"])
     assert np.mean(rates) == pytest.approx(0.3, abs=0.02)
@@ -124,21 +124,21 @@ def test_signs_count_together() -> None:
     """A stretched print tells something only where there is one, as here one sign by another."""
     rng = np.random.default_rng(4)
     known = np.arange(1200) % 2 == 0
-    signs = rng.normal(size=(1200, len(SIGNS)))
+    signs = rng.normal(size=(1200, len(FEATURES)))
     signs[:, 0] *= np.where(signs[:, 1] > 0, 1, 6)
     signs[:, 0] += np.where(known & (signs[:, 1] > 0), 3, 0)
-    fitted = fit_known(Trials(signs[:800], known[:800], np.full(800, "both")), 0.3)
+    fitted = fit_open_set(Trials(signs[:800], known[:800], np.full(800, "both")), 0.3)
     assert fitted is not None
     rest = Trials(signs[800:], known[800:], np.full(400, "both"))
-    together = measure(rest, {"both": KnownSettings(**fitted)}, 10)
-    alone = measure(rest, {"both": KnownSettings(**{**fitted, "trees": ()})}, 10)
+    together = measure(rest, {"both": OpenSetSettings(**fitted)}, 10)
+    alone = measure(rest, {"both": OpenSetSettings(**{**fitted, "trees": ()})}, 10)
     assert together is not None
     assert alone is not None
     assert alone["auroc"] + 0.05 < together["auroc"]
 
 
 def test_few_trials_are_calibrated_all_the_same() -> None:
-    fitted = fit_known(_separable(4, 0.1), false_accepts=0.5)
+    fitted = fit_open_set(_separable(4, 0.1), false_accepts=0.5)
     assert fitted is not None
     assert 0 < fitted["threshold"] < 1
 
@@ -146,15 +146,15 @@ def test_few_trials_are_calibrated_all_the_same() -> None:
 def test_one_kind_of_trials_calibrates_nothing() -> None:
     found = _separable(10, 0.1)
     alone = Trials(found.signs, np.ones_like(found.known), found.modalities)
-    assert fit_known(alone, 0.1) is None
+    assert fit_open_set(alone, 0.1) is None
     assert measure(alone, {}, 10) is None
 
 
 def test_trials_of_a_modality_without_calibration_do_not_count() -> None:
-    fitted = fit_known(_separable(400, 0.2), false_accepts=0.1)
+    fitted = fit_open_set(_separable(400, 0.2), false_accepts=0.1)
     assert fitted is not None
     titled = _separable(40, 0.2)
     photos = Trials(titled.signs, ~titled.known, np.full(40, "photo"))
-    known = {"both": KnownSettings(**fitted)}
+    known = {"both": OpenSetSettings(**fitted)}
     both = measure(Trials.joined([titled, photos]), known, 10)
     assert both == measure(titled, known, 10)

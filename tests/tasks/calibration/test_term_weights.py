@@ -3,7 +3,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.bundling.parity import compare
-from tasks.calibration.term_weights import Answers, DevQuery, fit_weights, quality
+from tasks.calibration.term_weights import AnswerKey, DevQuery, fit_weights, quality
 from unbundle.ranking.embedding import TERMS, Vectors, join_parts, query_vectors, split_parts, unit
 
 GRID = [0.0, 0.5, 1.0, 2.0]
@@ -21,7 +21,7 @@ def test_the_fit_finds_the_part_that_knows_the_answer() -> None:
     ids = [f"g{row}" for row in range(20)]
     start = {"good": 0.5, "noise": 2.0}
     scores = {part: instances[part] @ gallery[part].T for part in start}
-    weights = fit_weights(queries, scores, Answers.of(ids, labels), start, GRID)
+    weights = fit_weights(queries, scores, AnswerKey.of(ids, labels), start, GRID)
     assert weights["good"] > weights["noise"]
 
 
@@ -30,7 +30,7 @@ def test_the_fit_finds_the_part_that_knows_the_answer() -> None:
 def test_the_fit_is_no_worse_than_its_start_and_than_equal_weights(seed: int) -> None:
     drawn = np.random.default_rng(seed)
     labels = [f"p{row // 3}" for row in range(30)]
-    answers = Answers.of([f"g{row}" for row in range(30)], labels)
+    answers = AnswerKey.of([f"g{row}" for row in range(30)], labels)
     queries = [DevQuery(frozenset([f"p{row}"]), np.asarray([row])) for row in range(10)]
     scores = {part: drawn.normal(size=(10, 30)).astype(np.float32) for part in ("a", "b", "c")}
     start = dict(zip(scores, drawn.choice([0.5, 1.0, 2.0], 3).tolist(), strict=True))
@@ -51,7 +51,7 @@ def test_a_part_that_starts_at_zero_stays_out() -> None:
     instances = {"a": _rows(2, 1), "b": _rows(3, 1)}
     ids, start = ["1", "2", "3", "4"], {"a": 1.0, "b": 0.0}
     scores = {part: instances[part] @ gallery[part].T for part in start}
-    weights = fit_weights(query, scores, Answers.of(ids, ["x", "y", "z", "x"]), start, GRID)
+    weights = fit_weights(query, scores, AnswerKey.of(ids, ["x", "y", "z", "x"]), start, GRID)
     assert weights["b"] == 0
 
 

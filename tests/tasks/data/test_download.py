@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tasks.base.params import Download, Params
-from tasks.data.download import Item, download
+from tasks.data.download import WantedImage, download
 
 ROOT = Path(__file__).parents[3]
 
@@ -131,7 +131,9 @@ def ledger(folder: Path) -> list[dict[str, object]]:
 
 
 def test_images_arrive_with_their_digests(tmp_path: Path, shop: Shop, settings: Download) -> None:
-    items = [Item(f"{n}", (shop.serve(f"{n}.jpg", whole(image_bytes(n, 8))),)) for n in range(40)]
+    items = [
+        WantedImage(f"{n}", (shop.serve(f"{n}.jpg", whole(image_bytes(n, 8))),)) for n in range(40)
+    ]
     assert download(items, tmp_path, settings) == {}
     for n, item in enumerate(items):
         assert (tmp_path / f"images/{item.id}.jpg").read_bytes() == image_bytes(n, 8)
@@ -145,7 +147,7 @@ def test_images_arrive_with_their_digests(tmp_path: Path, shop: Shop, settings: 
 def test_a_second_run_asks_for_nothing_that_is_whole(
     tmp_path: Path, shop: Shop, settings: Download
 ) -> None:
-    items = [Item(name, (shop.serve(name, whole()),)) for name in ("kept", "spoilt", "lost")]
+    items = [WantedImage(name, (shop.serve(name, whole()),)) for name in ("kept", "spoilt", "lost")]
     download(items, tmp_path, settings)
     (tmp_path / "images/spoilt.jpg").write_bytes(IMAGE[:-1] + b"x")
     (tmp_path / "images/lost.jpg").unlink()
@@ -159,7 +161,7 @@ def test_a_second_run_asks_for_nothing_that_is_whole(
 def test_a_ledger_cut_off_by_a_kill_is_read_and_goes_on(
     tmp_path: Path, shop: Shop, settings: Download
 ) -> None:
-    items = [Item(name, (shop.serve(name, whole()),)) for name in ("a", "b")]
+    items = [WantedImage(name, (shop.serve(name, whole()),)) for name in ("a", "b")]
     download(items[:1], tmp_path, settings)
     with (tmp_path / "ledger.jsonl").open("a") as file:
         file.write('{"id": "b", "url": "htt')
@@ -171,10 +173,10 @@ def test_a_ledger_cut_off_by_a_kill_is_read_and_goes_on(
 DOWNLOAD = """
 import json, sys
 from pathlib import Path
-from tasks.data.download import Item, download
+from tasks.data.download import WantedImage, download
 from tasks.base.params import Download
 items, folder, settings = sys.argv[1:]
-items = [Item(*item) for item in json.loads(items)]
+items = [WantedImage(*item) for item in json.loads(items)]
 download(items, Path(folder), Download.model_validate_json(settings))
 """
 
@@ -188,7 +190,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
         reached.set()
         handler.server.closing.wait()
 
-    items = [Item(f"{n}", (shop.serve(f"{n}", whole()),)) for n in range(12)]
+    items = [WantedImage(f"{n}", (shop.serve(f"{n}", whole()),)) for n in range(12)]
     shop.serve("9", hold, whole())
     alone = settings.model_copy(update={"workers": 1, "timeout_s": 60})
     arguments = [json.dumps([(item.id, item.urls) for item in items]), str(tmp_path)]
@@ -206,7 +208,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
 def test_a_passing_failure_is_tried_again(
     tmp_path: Path, shop: Shop, settings: Download, answer: Answer
 ) -> None:
-    item = Item("1", (shop.serve("1", answer, answer, whole()),))
+    item = WantedImage("1", (shop.serve("1", answer, answer, whole()),))
     assert download([item], tmp_path, settings) == {}
     assert (tmp_path / "images/1.jpg").read_bytes() == IMAGE
     assert len(shop.seen["/1"]) == 3
@@ -226,11 +228,11 @@ def test_the_mirror_is_asked_where_the_shop_fails(
     tmp_path: Path, shop: Shop, settings: Download, answer: Answer, reason: str, attempts: int
 ) -> None:
     first, mirror = shop.serve("shop", answer), shop.serve("mirror", whole(OTHER))
-    assert download([Item("1", (first, mirror))], tmp_path, settings) == {}
+    assert download([WantedImage("1", (first, mirror))], tmp_path, settings) == {}
     assert (tmp_path / "images/1.jpg").read_bytes() == OTHER
     assert [entry["url"] for entry in ledger(tmp_path)] == [mirror]
     assert len(shop.seen["/shop"]) == attempts
-    failed = download([Item("2", (first, first))], tmp_path, settings)
+    failed = download([WantedImage("2", (first, first))], tmp_path, settings)
     assert failed == {"2": f"{first}: {reason}; {first}: {reason}"}
     assert json.loads((tmp_path / "failures.json").read_text()) == failed
     assert [path.name for path in (tmp_path / "images").glob("2*")] in ([], ["2.jpg.part"])
@@ -239,7 +241,7 @@ def test_the_mirror_is_asked_where_the_shop_fails(
 def test_a_stalled_server_is_left_after_the_timeout(
     tmp_path: Path, shop: Shop, settings: Download
 ) -> None:
-    item = Item("1", (shop.serve("1", stall, whole()),))
+    item = WantedImage("1", (shop.serve("1", stall, whole()),))
     impatient = settings.model_copy(update={"timeout_s": 0.2})
     assert download([item], tmp_path, impatient) == {}
     assert (tmp_path / "images/1.jpg").read_bytes() == IMAGE
@@ -250,10 +252,10 @@ def test_a_cut_body_goes_on_where_it_stopped(
 ) -> None:
     url = shop.serve("1", cut(ETag='"v1"'), ranged(IMAGE, '"v1"'))
     once = settings.model_copy(update={"retries": 0})
-    assert "1" in download([Item("1", (url,))], tmp_path, once)
+    assert "1" in download([WantedImage("1", (url,))], tmp_path, once)
     part = (tmp_path / "images/1.jpg.part").stat().st_size
     assert 0 < part <= HALF
-    assert download([Item("1", (url,))], tmp_path, once) == {}
+    assert download([WantedImage("1", (url,))], tmp_path, once) == {}
     assert [asked for _, asked in shop.seen["/1"]] == ["", f"bytes={part}-"]
     assert [path.name for path in (tmp_path / "images").iterdir()] == ["1.jpg"]
     assert (tmp_path / "images/1.jpg").read_bytes() == IMAGE
@@ -275,7 +277,7 @@ def test_two_versions_are_never_joined(
     tmp_path: Path, shop: Shop, settings: Download, second: Answer
 ) -> None:
     url = shop.serve("1", cut(ETag='"v1"'), second, whole(OTHER))
-    assert download([Item("1", (url,))], tmp_path, settings) == {}
+    assert download([WantedImage("1", (url,))], tmp_path, settings) == {}
     assert (tmp_path / "images/1.jpg").read_bytes() == OTHER
 
 
@@ -283,7 +285,7 @@ def test_without_a_strong_tag_a_cut_body_starts_anew(
     tmp_path: Path, shop: Shop, settings: Download
 ) -> None:
     url = shop.serve("1", cut(ETag='W/"v1"'), whole())
-    assert download([Item("1", (url,))], tmp_path, settings) == {}
+    assert download([WantedImage("1", (url,))], tmp_path, settings) == {}
     assert [asked for _, asked in shop.seen["/1"]] == ["", ""]
 
 
@@ -291,9 +293,9 @@ def test_a_host_that_asks_for_patience_is_left_alone(
     tmp_path: Path, shop: Shop, settings: Download
 ) -> None:
     busy = shop.serve("busy", status(429, Retry_After="1"), whole())
-    later = [Item(f"{n}", (shop.serve(f"{n}", whole()),)) for n in range(3)]
+    later = [WantedImage(f"{n}", (shop.serve(f"{n}", whole()),)) for n in range(3)]
     alone = settings.model_copy(update={"workers": 1})
-    assert download([Item("busy", (busy,)), *later], tmp_path, alone) == {}
+    assert download([WantedImage("busy", (busy,)), *later], tmp_path, alone) == {}
     asked = [when for seen in shop.seen.values() for when, _ in seen]
     assert sorted(asked)[1] - min(asked) >= 1
 
@@ -301,14 +303,14 @@ def test_a_host_that_asks_for_patience_is_left_alone(
 def test_patience_has_an_end(tmp_path: Path, shop: Shop, settings: Download) -> None:
     url = shop.serve("1", status(503, Retry_After="Fri, 31 Dec 2100 23:59:59 GMT"), whole())
     impatient = settings.model_copy(update={"max_pause_s": 0.01})
-    assert download([Item("1", (url,))], tmp_path, impatient) == {}
+    assert download([WantedImage("1", (url,))], tmp_path, impatient) == {}
 
 
 def test_a_host_that_always_fails_is_given_up(
     tmp_path: Path, shop: Shop, settings: Download
 ) -> None:
     down = shop.serve("down", status(500))
-    items = [Item(f"{n}", (down,)) for n in range(30)]
+    items = [WantedImage(f"{n}", (down,)) for n in range(30)]
     wary = settings.model_copy(update={"give_up_after": 2, "workers": 1})
     failures = download(items, tmp_path, wary)
     assert [*failures] == [item.id for item in items]
@@ -321,7 +323,7 @@ def test_an_address_that_is_none_fails_its_item_only(
     tmp_path: Path, shop: Shop, settings: Download, url: str
 ) -> None:
     good = shop.serve("good", whole())
-    failures = download([Item("1", (url,)), Item("2", (good,))], tmp_path, settings)
+    failures = download([WantedImage("1", (url,)), WantedImage("2", (good,))], tmp_path, settings)
     assert [*failures] == ["1"]
     assert "\n" not in failures["1"]
 
@@ -329,5 +331,7 @@ def test_an_address_that_is_none_fails_its_item_only(
 def test_no_more_than_the_limit_is_taken(tmp_path: Path, shop: Shop, settings: Download) -> None:
     url = shop.serve("1", whole())
     small = settings.model_copy(update={"max_bytes": 1000})
-    assert download([Item("1", (url,))], tmp_path, small) == {"1": f"{url}: more than 1,000 bytes"}
+    assert download([WantedImage("1", (url,))], tmp_path, small) == {
+        "1": f"{url}: more than 1,000 bytes"
+    }
     assert [*(tmp_path / "images").iterdir()] == []

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.data.phash import near_duplicates, perceptual_hash
-from tasks.data.photos import Inspection, inspect, locate
+from tasks.data.photos import PhotoCheck, check_photos, locate
 from tests.support.catalogues import write_photo
 from unbundle.base.errors import UserError
 from unbundle.vision.imaging import open_photo
@@ -34,8 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return inside
 
 
-def only(folder: Path, image: str) -> Inspection:
-    (inspection,) = inspect(folder, [image])
+def only(folder: Path, image: str) -> PhotoCheck:
+    (inspection,) = check_photos(folder, [image])
     return inspection
 
 
@@ -78,7 +78,7 @@ def test_whatever_is_located_lies_in_the_folder(folder: Path, image: str) -> Non
 
 def test_what_does_not_decode_says_so(folder: Path) -> None:
     text, cut = only(folder, "images/text.jpg"), only(folder, "images/cut.jpg")
-    assert text == Inspection("image 'images/text.jpg' is in no format that is known")
+    assert text == PhotoCheck("image 'images/text.jpg' is in no format that is known")
     assert cut.problem.startswith("image 'images/cut.jpg' does not decode (image file is truncated")
 
 
@@ -112,7 +112,7 @@ def test_broken_bytes_pass_only_if_serving_opens_them(folder: Path, data: st.Dat
 
 def test_inspections_come_in_the_order_of_the_rows(folder: Path) -> None:
     images = ["images/a.png", "images/b.png", "images/a.jpg"] * 100
-    sizes = [found.width for found in inspect(folder, images)]
+    sizes = [found.width for found in check_photos(folder, images)]
     assert sizes == [64, 0, 640] * 100
 
 

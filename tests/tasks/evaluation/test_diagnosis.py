@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.evaluation.baselines import BASELINES, Gallery, Titles, rank_baselines
+from tasks.evaluation.baselines import BASELINES, BaselineGallery, TitleIndex, rank_baselines
 from tasks.evaluation.diagnosis import index_recall
 
 IDS = ["a", "b", "c", "d"]
@@ -34,35 +34,37 @@ def test_exact_search_recalls_itself(scores: list[float], k: int) -> None:
 
 
 @pytest.fixture
-def gallery() -> Gallery:
-    return Gallery(["a", "b", "c"], np.eye(3, dtype=np.float32), ["red cream", "blue jar", ""])
+def gallery() -> BaselineGallery:
+    return BaselineGallery(
+        ["a", "b", "c"], np.eye(3, dtype=np.float32), ["red cream", "blue jar", ""]
+    )
 
 
-def test_titles_are_compared_by_their_characters(gallery: Gallery) -> None:
-    scores = Titles(gallery.captions).scores("CREAM")
+def test_titles_are_compared_by_their_characters(gallery: BaselineGallery) -> None:
+    scores = TitleIndex(gallery.captions).scores("CREAM")
     assert scores[0] > 0
     assert list(scores[1:]) == [0, 0]
 
 
 def test_chinese_titles_have_no_spaces_and_are_compared_all_the_same() -> None:
-    scores = Titles(["兰蔻红色口红", "雅诗兰黛眼霜"]).scores("口红 正品")
+    scores = TitleIndex(["兰蔻红色口红", "雅诗兰黛眼霜"]).scores("口红 正品")
     assert scores[0] > scores[1] == 0
 
 
 def test_words_that_every_title_of_the_shop_has_count_less() -> None:
     captions, noise = ["cream sale", "sale serum"], ["sale jar", "sale tube", "sale stick"]
-    plain, informed = (Titles(captions, corpus).scores("cream sale") for corpus in ([], noise))
+    plain, informed = (TitleIndex(captions, corpus).scores("cream sale") for corpus in ([], noise))
     assert informed[1] < plain[1]
 
 
 @pytest.mark.parametrize("captions", [[], ["", " "]])
 def test_a_gallery_without_titles_scores_zero(captions: list[str]) -> None:
-    assert Titles(captions).scores("红色面霜").tolist() == [0] * len(captions)
+    assert TitleIndex(captions).scores("红色面霜").tolist() == [0] * len(captions)
 
 
-def test_baselines_rank_by_image_by_title_and_by_both(gallery: Gallery) -> None:
+def test_baselines_rank_by_image_by_title_and_by_both(gallery: BaselineGallery) -> None:
     raw = np.asarray([[0, 0.8, 0.6], [0, 0, 1]], np.float32)
-    titles = Titles(gallery.captions).scores("red cream")
+    titles = TitleIndex(gallery.captions).scores("red cream")
     found = rank_baselines(raw, titles, gallery, depth=10)
     assert tuple(found) == BASELINES
     assert found["image"] == ["b", "c", "a"]
@@ -72,7 +74,7 @@ def test_baselines_rank_by_image_by_title_and_by_both(gallery: Gallery) -> None:
     assert set(found["late fusion per instance"]) == {"a", "b", "c"}
 
 
-def test_without_a_title_late_fusion_is_the_image(gallery: Gallery) -> None:
+def test_without_a_title_late_fusion_is_the_image(gallery: BaselineGallery) -> None:
     raw = np.asarray([[0.1, 0.9, 0.3]], np.float32)
     found = rank_baselines(raw, np.zeros(3, np.float32), gallery, depth=2)
     assert found["late fusion per instance"] == found["image"] == ["b", "c"]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.metrics.misses import CAUSES, Miss, Trace, attribute
+from tasks.metrics.misses import CAUSES, Miss, QueryOutcome, attribute
 
 JAR, TUBE = [0, 0, 10, 10], [20, 20, 30, 30]
 
@@ -14,9 +14,9 @@ def boxes(*rows: list[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]
     return np.asarray(rows, np.float32).reshape(-1, 4)
 
 
-def trace() -> Trace:
+def trace() -> QueryOutcome:
     """Both products are seen, found by every step, and kept in the merge."""
-    return Trace(
+    return QueryOutcome(
         query="q",
         labels=["jar", "tube"],
         boxes=boxes(JAR, TUBE),
@@ -27,7 +27,7 @@ def trace() -> Trace:
     )
 
 
-def causes(trace: Trace) -> list[tuple[str, str]]:
+def causes(trace: QueryOutcome) -> list[tuple[str, str]]:
     return [(miss.label, miss.cause) for miss in attribute(trace, iou=0.5)]
 
 
@@ -94,7 +94,7 @@ def test_every_miss_has_one_cause_and_every_find_none(
     true = [[20 * place, 0, 20 * place + 10, 10] for place in range(len(labels))]
     proposals = [box for box, visible in zip(true, seen, strict=False) if visible]
     misses = attribute(
-        Trace("q", labels, boxes(*true), boxes(*proposals), exact, index, merged), iou=0.5
+        QueryOutcome("q", labels, boxes(*true), boxes(*proposals), exact, index, merged), iou=0.5
     )
     assert [miss.label for miss in misses] == [
         label for label in dict.fromkeys(labels) if label not in merged

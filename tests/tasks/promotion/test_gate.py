@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.base.params import Params
-from tasks.promotion.gate import Candidate, Decision, Evidence, decide
+from tasks.promotion.gate import Candidate, Decision, Measurement, decide
 
 QUERIES = 200
 
@@ -37,8 +37,8 @@ def values(seed: int, low: float = 0.4, high: float = 1.0) -> np.ndarray[Any, np
     return np.random.default_rng(seed).uniform(low, high, QUERIES)
 
 
-def champion() -> Evidence:
-    return Evidence("products_old", values(1), values(2), latency_ms=20.0)
+def champion() -> Measurement:
+    return Measurement("products_old", values(1), values(2), latency_ms=20.0)
 
 
 def candidate(**changes: Any) -> Candidate:

@@ -22,7 +22,7 @@ from unbundle import ProductSearch
 from unbundle.base.limits import Limits
 from unbundle.encoding.encoder import Encoder
 from unbundle.http.app import create_app
-from unbundle.http.champion import Live
+from unbundle.http.champion import LiveChampion
 from unbundle.http.openapi import BATCH_EXAMPLE, EXAMPLES
 from unbundle.http.requests import Query
 from unbundle.index.gallery import Gallery
@@ -394,7 +394,7 @@ def test_the_usual_k_gives_way_to_the_limit(served: Workspace) -> None:
 
 
 def test_a_fault_of_the_service_tells_nothing_of_its_inside(served: Workspace) -> None:
-    app = create_app(Live(served.bundles, str(served.milvus), threads=1), LIMITS)
+    app = create_app(LiveChampion(served.bundles, str(served.milvus), threads=1), LIMITS)
 
     @app.get("/fault")
     def fault() -> None:

@@ -12,7 +12,7 @@ from tests.support.bundles import scene
 from tests.support.served import Service, candidate, serve, service
 from unbundle import Answer, ProductSearch
 from unbundle.base.limits import Limits
-from unbundle.http.champion import Live, NotReadyError
+from unbundle.http.champion import LiveChampion, NotReadyError
 from unbundle.index.database import Database, is_locked
 
 LIMITS = Limits(workers=2, queue=32, poll=0.05)
@@ -24,8 +24,8 @@ def world(tmp_path: Path) -> Workspace:
     return serve(tmp_path)
 
 
-def live(world: Workspace) -> Live:
-    return Live(world.bundles, str(world.milvus), threads=1, poll=60)
+def live(world: Workspace) -> LiveChampion:
+    return LiveChampion(world.bundles, str(world.milvus), threads=1, poll=60)
 
 
 def promote(world: Workspace, collection: str) -> None:
@@ -157,7 +157,7 @@ def test_an_index_that_someone_released_is_not_ready_until_it_is_loaded(world: W
 
 
 def test_a_missing_database_is_waited_for(tmp_path: Path) -> None:
-    with Live(tmp_path, str(tmp_path / "milvus.db"), poll=60) as champion:
+    with LiveChampion(tmp_path, str(tmp_path / "milvus.db"), poll=60) as champion:
         assert "no such Milvus database" in champion.state.problem
         with pytest.raises(NotReadyError), champion.champion():
             pass

@@ -451,7 +451,7 @@ def test_a_product_links_to_its_own_page_if_that_is_a_web_address(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["admission", "phone"])
 def test_everything_can_be_read_reached_and_named(
     opened: Opener, photos: Path, scheme: str, viewport: dict[str, int]
 ) -> None:

@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from tasks.base.workspace import Workspace
-from tasks.calibration.keypoint_matches import SecondLook, comparing
+from tasks.calibration.keypoint_matches import StoredReranker, comparing
 from tasks.calibration.open_set_trials import trials
 from tests.support.bundles import scene
 from unbundle import ProductSearch
-from unbundle.encoding.bundle import Bundle, KnownSettings
+from unbundle.encoding.bundle import Bundle, OpenSetSettings
 from unbundle.index.gallery import Found
-from unbundle.query.known_product import chances
-from unbundle.query.rerank import Asked, look_again
+from unbundle.query.known_product import known_probabilities
+from unbundle.query.rerank import EncodedQuery, rerank
 from unbundle.ranking.embedding import split_parts
-from unbundle.ranking.open_set import SIGNS, Tree, probability
+from unbundle.ranking.open_set import FEATURES, Tree, probability
 from unbundle.vision.imaging import Photo
 from unbundle.vision.keypoints import Keypoints
 
@@ -29,7 +29,7 @@ def search(served: Workspace) -> Iterator[ProductSearch]:
 def bundle(search: ProductSearch) -> Bundle:
     """The champion's, calibrated so that every sign counts, for photos with a title only."""
     random = np.random.default_rng(5)
-    weights = dict(zip((*SIGNS, "bias"), random.normal(size=len(SIGNS) + 1), strict=True))
+    weights = dict(zip((*FEATURES, "bias"), random.normal(size=len(FEATURES) + 1), strict=True))
     tree = Tree(
         sign=(1, -1, -1),
         limit=(0.1, 0, 0),
@@ -37,25 +37,25 @@ def bundle(search: ProductSearch) -> Bundle:
         right=(2, -1, -1),
         value=(0, 0.5, -0.5),
     )
-    known = {"both": KnownSettings(weights=weights, trees=(tree,), threshold=0.5)}
+    known = {"both": OpenSetSettings(weights=weights, trees=(tree,), threshold=0.5)}
     return search.encoder.bundle.model_copy(update={"known": known})
 
 
-def ask(search: ProductSearch, photo: Photo | None, caption: str = "") -> Asked:
+def ask(search: ProductSearch, photo: Photo | None, caption: str = "") -> EncodedQuery:
     encoded = search.encoder.encode(photo, caption)
     local = [] if photo is None else search.encoder.keypoints(photo, encoded.boxes)
-    return Asked(encoded, local)
+    return EncodedQuery(encoded, local)
 
 
-def nearest(search: ProductSearch, query: Asked) -> list[Found]:
+def nearest(search: ProductSearch, query: EncodedQuery) -> list[Found]:
     photos = search.encoder.bundle.keypoints.photos
     return search.gallery.nearest(query.encoded.vectors, 2, photos)
 
 
 def told(
-    search: ProductSearch, bundle: Bundle, query: Asked, found: list[Found]
+    search: ProductSearch, bundle: Bundle, query: EncodedQuery, found: list[Found]
 ) -> list[float | None]:
-    return chances(bundle, query, look_again(search.gallery, bundle, query, found))
+    return known_probabilities(bundle, query, rerank(search.gallery, bundle, query, found))
 
 
 def test_serving_tells_what_the_evaluation_measures(search: ProductSearch, bundle: Bundle) -> None:
@@ -72,7 +72,7 @@ def test_serving_tells_what_the_evaluation_measures(search: ProductSearch, bundl
         labels,
         ["product-3"] * len(encoded.scores),
         encoded.modality,
-        SecondLook(
+        StoredReranker(
             comparing(
                 query.keypoints,
                 [Keypoints.unpack(text, bundle.keypoints.dimension) for text in rows.keypoints],

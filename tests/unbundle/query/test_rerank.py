@@ -11,7 +11,7 @@ from tests.support import prints
 from tests.support.prints import printed, turned
 from unbundle.index.database import Database
 from unbundle.index.gallery import Found, Gallery, Hit, Item, best_per_product
-from unbundle.query.rerank import Asked, look_again, rescored
+from unbundle.query.rerank import EncodedQuery, rerank, rescored
 from unbundle.vision.geometric_verification import Evidence, bonus
 from unbundle.vision.keypoints import ROOTSIFT, Keypoints, keypoints
 
@@ -38,13 +38,13 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
         yield made
 
 
-def asked(*photos: np.ndarray) -> Asked:
+def asked(*photos: np.ndarray) -> EncodedQuery:
     vectors = np.tile(np.float32([[1, 0, 0, 0]]), (len(photos), 1))
     encoded: Any = SimpleNamespace(modality="photo", vectors=vectors)
-    return Asked(encoded, [local(photo) for photo in photos])
+    return EncodedQuery(encoded, [local(photo) for photo in photos])
 
 
-def found(gallery: Gallery, query: Asked, photos: int = SETTINGS.photos) -> list[Found]:
+def found(gallery: Gallery, query: EncodedQuery, photos: int = SETTINGS.photos) -> list[Found]:
     return gallery.nearest(query.encoded.vectors, 2, photos)
 
 
@@ -52,9 +52,9 @@ def test_of_photos_that_lie_alike_the_one_with_the_same_print_comes_first(
     gallery: Gallery,
 ) -> None:
     query = asked(turned(printed(3), 20, 0.9), turned(printed(5), -15, 1.1))
-    looked = look_again(gallery, BUNDLE, query, found(gallery, query))
-    assert [near.found.photos[0].label for near in looked] == ["sister 3", "sister 5"]
-    for near in looked:
+    reranked = rerank(gallery, BUNDLE, query, found(gallery, query))
+    assert [near.found.photos[0].label for near in reranked] == ["sister 3", "sister 5"]
+    for near in reranked:
         first = near.found.products[0]
         assert first == near.found.photos[0]
         assert first.score == pytest.approx(
@@ -64,7 +64,7 @@ def test_of_photos_that_lie_alike_the_one_with_the_same_print_comes_first(
         assert [hit.inliers for hit in near.found.photos[:6]] == [
             near.evidence[hit.id].inliers for hit in near.found.photos[:6]
         ]
-        # What was not looked at keeps its score and its place.
+        # What was not reranked at keeps its score and its place.
         assert [hit.id for hit in near.found.photos[-2:]] == ["s6", "s7"]
 
 
@@ -72,9 +72,9 @@ def test_a_photo_that_was_deleted_meanwhile_is_not_looked_at(gallery: Gallery) -
     query = asked(printed(2))
     (near,) = found(gallery, query)
     gone = Hit("gone", "gone", 1.0, "", "")
-    looked = look_again(gallery, BUNDLE, query, [Found(near.products, [gone, *near.photos])])
-    assert "gone" not in looked[0].evidence
-    assert looked[0].found.photos[0].label == "sister 2"
+    reranked = rerank(gallery, BUNDLE, query, [Found(near.products, [gone, *near.photos])])
+    assert "gone" not in reranked[0].evidence
+    assert reranked[0].found.photos[0].label == "sister 2"
 
 
 def test_a_title_alone_reads_nothing_more(
@@ -83,18 +83,18 @@ def test_a_title_alone_reads_nothing_more(
     query = asked()
     near = found(gallery, asked(printed(1)))
     monkeypatch.setattr(gallery, "stored", lambda _: pytest.fail("read"))
-    looked = look_again(gallery, BUNDLE, query, near)
-    assert (looked[0].found, looked[0].evidence) == (near[0], {})
+    reranked = rerank(gallery, BUNDLE, query, near)
+    assert (reranked[0].found, reranked[0].evidence) == (near[0], {})
 
 
 def test_instances_are_looked_at_together_as_alone(gallery: Gallery) -> None:
     photos = [printed(1), printed(4), printed(6)]
     query = asked(*photos)
-    together = look_again(gallery, BUNDLE, query, found(gallery, query))
-    for photo, looked in zip(photos, together, strict=True):
+    together = rerank(gallery, BUNDLE, query, found(gallery, query))
+    for photo, reranked in zip(photos, together, strict=True):
         one = asked(photo)
-        (alone,) = look_again(gallery, BUNDLE, one, found(gallery, one))
-        assert (looked.found, looked.evidence) == (alone.found, alone.evidence)
+        (alone,) = rerank(gallery, BUNDLE, one, found(gallery, one))
+        assert (reranked.found, reranked.evidence) == (alone.found, alone.evidence)
 
 
 @given(
@@ -105,7 +105,7 @@ def test_instances_are_looked_at_together_as_alone(gallery: Gallery) -> None:
 def test_a_shorter_list_is_the_beginning_of_a_longer_one(
     rows: list[tuple[float, str]], inliers: list[int], depth: int
 ) -> None:
-    """Whatever the keypoints say, as long as as many photos are looked at."""
+    """Whatever the keypoints say, as long as as many photos are reranked at."""
     ordered = sorted(rows, key=lambda row: -row[0])
     hits = [
         Hit(f"h{place:02}", label, score, "", "") for place, (score, label) in enumerate(ordered)

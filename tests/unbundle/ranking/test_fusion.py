@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from unbundle.ranking.fusion import interleave, merge
+from unbundle.ranking.fusion import fuse, interleave
 
 RANKINGS = st.lists(st.lists(st.integers(0, 20).map(str), unique=True), max_size=5)
 DEPTHS = st.integers(0, 30)
@@ -66,7 +66,7 @@ def _falling(lists: list[list[str]]) -> list[NDArray[np.float32]]:
 
 @given(LISTS, st.integers(1, 9))
 def test_merging_holds_every_item_once(lists: list[list[str]], depth: int) -> None:
-    merged = merge(lists, _falling(lists), WEIGHTS, depth)
+    merged = fuse(lists, _falling(lists), WEIGHTS, depth)
     everything = set().union(*lists)
     assert len(merged) == len(set(merged)) == min(depth, len(everything))
     assert set(merged) <= everything
@@ -74,9 +74,9 @@ def test_merging_holds_every_item_once(lists: list[list[str]], depth: int) -> No
 
 def test_a_box_that_found_its_product_comes_before_one_that_found_nothing() -> None:
     sure, lost = np.asarray([0.9, 0.88], np.float32), np.asarray([0.3, 0.29], np.float32)
-    assert merge([["x", "y"], ["a", "b"]], [lost, sure], WEIGHTS, 3) == ["a", "b", "x"]
+    assert fuse([["x", "y"], ["a", "b"]], [lost, sure], WEIGHTS, 3) == ["a", "b", "x"]
 
 
 def test_an_item_counts_by_its_best_instance() -> None:
     scores = [np.asarray([0.5, 0.4], np.float32), np.asarray([0.9], np.float32)]
-    assert merge([["a", "b"], ["b"]], scores, WEIGHTS, 2) == ["b", "a"]
+    assert fuse([["a", "b"], ["b"]], scores, WEIGHTS, 2) == ["b", "a"]

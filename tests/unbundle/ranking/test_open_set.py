@@ -6,10 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbundle.ranking.embedding import TERMS
-from unbundle.ranking.open_set import SEEN, SIGNS, SKEW, SPREAD, Nearest, Tree, probability, signs
+from unbundle.ranking.open_set import (
+    FEATURES,
+    SEEN,
+    SKEW,
+    SPREAD,
+    Nearest,
+    Tree,
+    open_set_features,
+    probability,
+)
 from unbundle.vision.geometric_verification import NONE, Evidence
 
-WEIGHTS = dict.fromkeys(SIGNS, 0.0) | {"score": 6.0, "lead": 4.0, "bias": -4.0}
+WEIGHTS = dict.fromkeys(FEATURES, 0.0) | {"score": 6.0, "lead": 4.0, "bias": -4.0}
 COSINES = st.floats(-1, 1)
 
 
@@ -26,7 +35,7 @@ def nearest(
 
 
 def told(near: Nearest) -> dict[str, float]:
-    return dict(zip(SIGNS, signs(near).tolist(), strict=True))
+    return dict(zip(FEATURES, open_set_features(near).tolist(), strict=True))
 
 
 def test_the_best_product_leads_the_others_not_its_own_photos() -> None:
@@ -89,7 +98,7 @@ STEP = {"sign": (0, -1, -1), "limit": (0.5, 0, 0), "left": (1, -1, -1), "right":
 def test_trees_correct_the_weighted_signs() -> None:
     tree = Tree(**STEP, value=(0, -2, 3))
     for score, step in ((0.5, -2), (0.51, 3)):
-        values = np.zeros(len(SIGNS))
+        values = np.zeros(len(FEATURES))
         values[0] = score
         plain, corrected = (probability(values, WEIGHTS, trees) for trees in ((), (tree, tree)))
         odds = np.log(corrected / (1 - corrected)) - np.log(plain / (1 - plain))
@@ -102,7 +111,7 @@ def test_trees_correct_the_weighted_signs() -> None:
         {"value": (0, 1)},
         {"left": (0, -1, -1)},
         {"right": (3, -1, -1)},
-        {"sign": (len(SIGNS), -1, -1)},
+        {"sign": (len(FEATURES), -1, -1)},
         {"sign": (), "limit": (), "left": (), "right": (), "value": ()},
     ],
 )
@@ -117,19 +126,19 @@ def test_signs_are_finite_numbers_of_any_neighbourhood(
 ) -> None:
     ordered = sorted(scores, reverse=True)
     products = data.draw(st.text("abcd", min_size=len(ordered), max_size=len(ordered)))
-    values = signs(nearest(ordered, products))
-    assert values.shape == (len(SIGNS),)
+    values = open_set_features(nearest(ordered, products))
+    assert values.shape == (len(FEATURES),)
     assert np.isfinite(values).all()
 
 
 @given(
-    st.lists(COSINES, min_size=len(SIGNS), max_size=len(SIGNS)),
+    st.lists(COSINES, min_size=len(FEATURES), max_size=len(FEATURES)),
     st.sampled_from(["score", "lead"]),
     st.floats(0.01, 1),
 )
 def test_more_of_a_sign_that_counts_is_more_likely_known(
     values: list[float], sign: str, more: float
 ) -> None:
-    raised = [value + more * (name == sign) for name, value in zip(SIGNS, values, strict=True)]
+    raised = [value + more * (name == sign) for name, value in zip(FEATURES, values, strict=True)]
     before, after = (probability(np.asarray(row), WEIGHTS) for row in (values, raised))
     assert 0 <= before < after <= 1

@@ -1,12 +1,8 @@
-"""How the serving index answers today's queries, live changes included; no gate, no promotion.
-
-python -m tasks.champion
-"""
+"""How the serving index answers today's queries, live changes included; no gate, no promotion."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
@@ -47,11 +43,3 @@ def measure_champion(workspace: Workspace, params: Params) -> dict[str, Any]:
     means = ", ".join(f"{name} {summary['mean']:.3f}" for name, summary in first.items())
     console.print(f"  {facts['collection']}: {means} → {workspace.champion_metrics}")
     return figures
-
-
-def _measure(workspace: Workspace, params: Params) -> None:
-    measure_champion(workspace, params)
-
-
-if __name__ == "__main__":
-    run_stage(_measure)
