@@ -461,7 +461,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     raw = read_sections(path)
     if raw.get("scale") not in SCALES:
         raise UserError(f"{path}: scale: expected one of {', '.join(SCALES)}")
-    return checked(Params, _resolve(raw, raw["scale"], ""), str(path))
+    return checked(Params, _resolve(raw, raw["scale"], ""), f"{path}: ")
 
 
 def read_sections(path: Path) -> dict[str, Any]:
@@ -488,12 +488,12 @@ def checked(model: type[M], raw: Mapping[str, Any], place: str) -> M:
 
     Raises:
         UserError: a key is unknown or missing, a value is out of range; the message begins with
-            `place` and names the key's path.
+            `place` and goes on with the key's path.
     """
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        raise UserError(f"{place}: {_first_problem(error)}") from None
+        raise UserError(f"{place}{_first_problem(error)}") from None
 
 
 def _resolve(value: Any, scale: str, path: str) -> Any:

@@ -93,7 +93,7 @@ def keypoint_settings(params: Params) -> KeypointSettings:
         UserError: so many keypoints of so many numbers are more than an index's field holds.
     """
     values = params.export.keypoints.model_dump()
-    return checked(KeypointSettings, values, "params.yaml: export.keypoints")
+    return checked(KeypointSettings, values, "params.yaml: export.keypoints.")
 
 
 def described(

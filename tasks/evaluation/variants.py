@@ -55,7 +55,7 @@ class Ablation(Section):
         Raises:
             UserError: as `tasks.base.params.load_params`.
         """
-        return checked(cls, read_sections(path), str(path))
+        return checked(cls, read_sections(path), f"{path}: ")
 
 
 def override(params: Params, pretrain: Mapping[str, Any]) -> Params:
@@ -65,7 +65,7 @@ def override(params: Params, pretrain: Mapping[str, Any]) -> Params:
         UserError: an unknown key or a value out of range.
     """
     merged = _merged(params.pretrain.model_dump(), pretrain)
-    section = checked(Pretrain, merged, f"{MATRIX}: pretrain")
+    section = checked(Pretrain, merged, f"{MATRIX}: pretrain.")
     return params.model_copy(update={"pretrain": section})
 
 
