@@ -12,6 +12,7 @@ REPOSITORY = Path(__file__).parents[2]
 OURS = (
     ".dvcignore",
     ".gitignore",
+    "ablation",
     "dvc.yaml",
     "params.yaml",
     "flows",
@@ -22,15 +23,22 @@ OURS = (
 )
 
 
-def clone(folder: Path) -> Path:
-    """The project at `scale: tiny` in a Git repository of its own, without what stages made."""
+def clone(folder: Path, tiny: bool = True) -> Path:
+    """The project in a Git repository of its own, without what stages made.
+
+    Args:
+        folder: that it is copied into.
+        tiny: at `scale: tiny`; else with `params.yaml` as it ships, to the byte.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     for name in OURS:
         source = REPOSITORY / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
-    change_params(folder, scale="tiny")
+    if tiny:
+        change_params(folder, scale="tiny")
     git(folder, "init", "--quiet")
     subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=folder, check=True)
     git(folder, "add", ".")
