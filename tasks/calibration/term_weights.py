@@ -86,12 +86,16 @@ def fit_weights(
     # Interleaved lists overlap, so more than the counted places are needed of each.
     depth = min(len(answers.ids), 4 * DEPTH)
 
+    known: dict[tuple[float, ...], float] = {}
+
     def judged(weights: Mapping[str, float]) -> float:
-        total = sum((weights[term] * scores[term] for term in scores), np.zeros(1, np.float32))
-        top = np.argsort(-total, axis=1, kind="stable")[:, :depth]
-        lists = [[answers.ids[item] for item in row] for row in top.tolist()]
-        rankings = [interleave([lists[row] for row in query.rows], DEPTH) for query in queries]
-        return quality(queries, rankings, answers)
+        key = tuple(weights.values())
+        if key not in known:
+            total = sum((weights[term] * scores[term] for term in scores), np.zeros(1, np.float32))
+            lists = [[answers.ids[item] for item in row] for row in best_items(total, depth)]
+            rankings = [interleave([lists[row] for row in query.rows], DEPTH) for query in queries]
+            known[key] = quality(queries, rankings, answers)
+        return known[key]
 
     def climbed(weights: dict[str, float]) -> tuple[float, dict[str, float]]:
         best, improved = judged(weights), True
@@ -109,3 +113,17 @@ def fit_weights(
     # One hill of several: equal weights lie far enough from most starts to find another.
     ends = [climbed(dict(start)), climbed({term: float(term in scores) for term in start})]
     return max(ends, key=lambda end: end[0])[1]
+
+
+def best_items(scores: Vectors, depth: int) -> list[list[int]]:
+    """The first `depth` items of each row of scores `[N, M]`, best first, equals by their place.
+
+    As a stable sort gives them, without sorting what is not asked for.
+    """
+    negative = -scores
+    limits = np.partition(negative, depth - 1, axis=1)[:, depth - 1 : depth]
+    rows, items = np.nonzero(negative <= limits)
+    order = np.lexsort((items, negative[rows, items], rows))
+    starts = np.searchsorted(rows, np.arange(len(scores)))
+    found: list[list[int]] = items[order][starts[:, None] + np.arange(depth)].tolist()
+    return found

@@ -1,9 +1,16 @@
 import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tasks.bundling.parity import compare
-from tasks.calibration.term_weights import AnswerKey, DevQuery, fit_weights, quality
+from tasks.calibration.term_weights import (
+    AnswerKey,
+    DevQuery,
+    best_items,
+    fit_weights,
+    quality,
+)
 from unbundle.ranking.embedding import TERMS, Vectors, join_parts, query_vectors, split_parts, unit
 
 GRID = [0.0, 0.5, 1.0, 2.0]
@@ -83,3 +90,18 @@ def test_parity_of_equal_and_of_different_outputs() -> None:
     assert other.min_cosine < 0.9
     assert other.top10_agreement is not None
     assert other.top10_agreement < 0.9
+
+
+@given(
+    st.integers(1, 6).flatmap(
+        lambda width: st.lists(
+            st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=width, max_size=width),
+            max_size=5,
+        ).map(lambda rows: np.asarray(rows, np.float32).reshape(-1, width))
+    ),
+    st.integers(1, 6),
+)
+def test_the_best_items_are_those_of_a_stable_sort(scores: NDArray[np.float32], depth: int) -> None:
+    depth = min(depth, scores.shape[1])
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :depth].tolist()
+    assert best_items(scores, depth) == expected
