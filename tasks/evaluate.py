@@ -64,7 +64,7 @@ def evaluate(workspace: Workspace, params: Params) -> None:
         "rows": {"collection": count, "gallery": len(queries.gallery)},
     }
     write_rankings(workspace.rankings, rankings.items())
-    values = facts | figures(scores, queries, diagnosis, bundle.known, params)
+    values = facts | figures(scores, queries, diagnosis, bundle.open_set, params)
     systems = {"CAPTURE": rankings, **diagnosis.baselines}
     curves = {
         COVERAGE: coverage_curves(systems, queries, params.evaluate.depth),

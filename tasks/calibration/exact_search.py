@@ -10,7 +10,7 @@ from unbundle.ranking.embedding import PARTS, Vectors, join_parts, query_vectors
 from unbundle.ranking.fusion import fuse, interleave
 
 HITS = 50
-"""Hits of an instance that are merged."""
+"""Hits of an instance that are fused."""
 
 
 def gallery_cosines(
@@ -26,7 +26,7 @@ def rank_gallery(
     asked: EncodedQueries,
     cosines: Vectors,
     ids: Sequence[str],
-    merging: Mapping[str, float] | None,
+    fusion: Mapping[str, float] | None,
 ) -> dict[str, list[str]]:
     """The first `tasks.calibration.term_weights.DEPTH` gallery ids of each query.
 
@@ -35,7 +35,7 @@ def rank_gallery(
         asked: their instances.
         cosines: of `gallery_cosines`, `[N, M]`.
         ids: of the gallery `[M]`.
-        merging: weights of the evidence; None interleaves the instances' rankings.
+        fusion: weights of the evidence; None interleaves the instances' rankings.
     """
     rankings = {}
     for query, places in zip(queries, asked.queries, strict=True):
@@ -43,8 +43,6 @@ def rank_gallery(
         lists = [[ids[item] for item in row] for row in top]
         found = np.take_along_axis(cosines[places], top, axis=1)
         rankings[query] = (
-            interleave(lists, DEPTH)
-            if merging is None
-            else fuse(lists, list(found), merging, DEPTH)
+            interleave(lists, DEPTH) if fusion is None else fuse(lists, list(found), fusion, DEPTH)
         )
     return rankings

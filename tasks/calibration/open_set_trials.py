@@ -123,13 +123,13 @@ def trials(
 
 
 def measure(
-    found: Trials, known: Mapping[Modality, OpenSetSettings], bins: int
+    found: Trials, open_set: Mapping[Modality, OpenSetSettings], bins: int
 ) -> dict[str, Any] | None:
     """How well the probability tells known products from unknown ones.
 
     Args:
         found: trials of queries that the calibration has not seen.
-        known: of the bundle; trials of other modalities do not count.
+        open_set: of the bundle; trials of other modalities do not count.
         bins: of the reliability curve.
 
     Returns:
@@ -139,10 +139,10 @@ def measure(
     """
     from sklearn.metrics import roc_auc_score
 
-    found = found.of(list(known))
+    found = found.of(list(open_set))
     if found.known.all() or not found.known.any():
         return None
-    settings = [known[modality] for modality in found.modalities.tolist()]
+    settings = [open_set[modality] for modality in found.modalities.tolist()]
     probabilities = np.asarray(
         [
             probability(row, one.weights, one.trees)
@@ -154,7 +154,7 @@ def measure(
     return {
         "trials": len(probabilities),
         "auroc": round(float(roc_auc_score(found.known, probabilities)), 6),
-        "thresholds": {modality: one.threshold for modality, one in known.items()},
+        "thresholds": {modality: one.threshold for modality, one in open_set.items()},
         "false_accepts": round(float(accepted[~found.known].mean()), 6),
         "false_rejects": round(float((~accepted)[found.known].mean()), 6),
         "reliability": [

@@ -103,7 +103,7 @@ def rank(
     """
     gallery, photos = stored.gallery(material.gallery), stored.best_rows(material.gallery)
     weights = {term: float(term in readout.terms) for term in TERMS}
-    merging = None
+    fusion = None
     reranker = None
     if readout.fitted and not material.dev.empty:
         asked = stored.queries(material.dev, readout.mode)
@@ -114,10 +114,10 @@ def rank(
         weights = fit_weights(known, scores, material.answers, start, params.export.grid)
         cosines = gallery_cosines(asked, gallery, weights)
         if prints is None:
-            merging = fit_fusion(known, cosines, material.answers, params.export.spreads)
+            fusion = fit_fusion(known, cosines, material.answers, params.export.spreads)
         else:
             reranker = stored_reranker(prints, asked, photos, keypoint_settings(params))
-            reranker, merging = fit_verification(
+            reranker, fusion = fit_verification(
                 known, cosines, material.answers, reranker, params.export
             )
     asked = stored.queries(material.queries.frame, readout.mode)
@@ -125,9 +125,7 @@ def rank(
     if prints is not None and reranker is not None:
         fresh = stored_reranker(prints, asked, photos, keypoint_settings(params))
         cosines = replace(fresh, weight=reranker.weight).rescored(cosines)
-    return rank_gallery(
-        list(material.queries.labels), asked, cosines, material.answers.ids, merging
-    )
+    return rank_gallery(list(material.queries.labels), asked, cosines, material.answers.ids, fusion)
 
 
 def scored(title: str, rankings: Mapping[str, list[str]], queries: LabelledQueries) -> pd.DataFrame:

@@ -71,7 +71,7 @@ def figures(
     scores: Scores,
     queries: LabelledQueries,
     diagnosis: Diagnosis,
-    known: Mapping[Modality, OpenSetSettings],
+    open_set: Mapping[Modality, OpenSetSettings],
     params: Params,
 ) -> Any:
     """Everything about a collection that `metrics/retrieval.json` holds, as JSON values."""
@@ -111,7 +111,7 @@ def figures(
             "products_asked": pairs,
             **{cause: causes[cause] for cause in CAUSES},
         },
-        "known": _known(scores, diagnosis, known, settings.reliability_bins),
+        "known": _known(scores, diagnosis, open_set, settings.reliability_bins),
         "index": {f"recall@{settings.index_k}": round(float(np.mean(diagnosis.recalls)), 6)},
     }
 
@@ -119,7 +119,7 @@ def figures(
 def _known(
     scores: Scores,
     diagnosis: Diagnosis,
-    known: Mapping[Modality, OpenSetSettings],
+    open_set: Mapping[Modality, OpenSetSettings],
     bins: int,
 ) -> dict[str, Any] | None:
     held_out = scores.slices.get("held out")
@@ -130,4 +130,4 @@ def _known(
             if held_out is None or held_out[place]
         ]
     )
-    return measure(unseen, known, bins)
+    return measure(unseen, open_set, bins)

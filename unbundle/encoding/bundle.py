@@ -31,7 +31,7 @@ class BundleFormatError(UserError):
 class BundleSection(BaseModel):
     """A frozen part of `bundle.json`; keys that a newer exporter adds are ignored."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
 
 class DetectorSettings(BundleSection):
@@ -137,9 +137,9 @@ class Bundle(BundleSection):
     keypoints: KeypointSettings
     verification: dict[Modality, float] = {}
     """What an inlier adds to a score, by what a query has; see `geometric_verification.bonus`."""
-    merging: dict[str, float] | None = None
+    fusion: dict[str, float] | None = Field(default=None, alias="merging")
     """Weights of `unbundle.ranking.fusion.EVIDENCE`; None interleaves the instances' rankings."""
-    known: dict[Modality, OpenSetSettings] = {}
+    open_set: dict[Modality, OpenSetSettings] = Field(default={}, alias="known")
     """By what a query has; empty where no labelled dev query could tell, and never of a title."""
     parity: dict[str, Any] = {}
     """Differences of the fp32 networks to torch's, by network."""

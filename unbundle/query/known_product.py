@@ -20,7 +20,7 @@ def known_probabilities(
         query: what was asked.
         reranked: what lies nearest to each of its instances.
     """
-    settings = bundle.known.get(query.encoded.modality)
+    settings = bundle.open_set.get(query.encoded.modality)
     if settings is None or not query.keypoints:
         return [None] * len(reranked)
     return [

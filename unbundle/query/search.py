@@ -294,7 +294,7 @@ class ProductSearch:
         return Answer(tuple(instances), self.gallery.name, version, parts)
 
     def _reaches(self, encoded: Encoded, known: float | None) -> bool:
-        settings = self.encoder.bundle.known.get(encoded.modality)
+        settings = self.encoder.bundle.open_set.get(encoded.modality)
         return known is None or settings is None or known >= settings.threshold
 
     def _parts(
@@ -361,7 +361,7 @@ class ProductSearch:
         reranked = self._rerank(asked, [Found([], row) for row in hits])
         verified = [near.found.photos for near in reranked]
         searched, rankings = _ids(hits), _ids(verified)
-        weights = self.encoder.bundle.merging
+        weights = self.encoder.bundle.fusion
         if weights is None:
             merged = interleave(rankings, depth)
         else:

@@ -37,8 +37,8 @@ def bundle(search: ProductSearch) -> Bundle:
         right=(2, -1, -1),
         value=(0, 0.5, -0.5),
     )
-    known = {"both": OpenSetSettings(weights=weights, trees=(tree,), threshold=0.5)}
-    return search.encoder.bundle.model_copy(update={"known": known})
+    open_set = {"both": OpenSetSettings(weights=weights, trees=(tree,), threshold=0.5)}
+    return search.encoder.bundle.model_copy(update={"open_set": open_set})
 
 
 def ask(search: ProductSearch, photo: Photo | None, caption: str = "") -> EncodedQuery:
@@ -83,8 +83,10 @@ def test_serving_tells_what_the_evaluation_measures(search: ProductSearch, bundl
             bundle.keypoints.photos,
         ),
     )
-    known = bundle.known["both"]
-    expected = [probability(row, known.weights, known.trees) for row in exact.signs[exact.known]]
+    settings = bundle.open_set["both"]
+    expected = [
+        probability(row, settings.weights, settings.trees) for row in exact.features[exact.known]
+    ]
     assert found == pytest.approx(expected, abs=1e-4)
     assert len(set(found)) == len(found)
 
