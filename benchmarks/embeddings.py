@@ -9,8 +9,8 @@ projections, a title that knows less of the view, and a fourth part join as
 gallery, weighted like a query of the bundle. So a query is, as in a shop, no neighbour's twin and
 drawn from another distribution than the rows.
 
-`SHARES` are set so that the cosines of siblings, of nearest strangers and of random pairs, and the
-number of dimensions that hold 90 % of the variance, lie where the galleries of demo and grocery
+`SHARES` are set so that the cosines of siblings, of nearest other products and of random pairs, and
+the number of dimensions that hold 90 % of the variance, lie where the galleries of demo and grocery
 have theirs (docs/decisions.md).
 """
 

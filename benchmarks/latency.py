@@ -2,7 +2,7 @@
 
     python -m benchmarks.latency --write
 
-Needs the road's outputs with `export.precision.backbone: int8`. CLIP is ViT-B/32 of transformers at
+Needs the stages' outputs with `export.precision.backbone: int8`. CLIP is transformers' ViT-B/32 at
 its default sizes with random weights (speed does not depend on them); its tokenizer's vocabulary is
 not to be had here, so it reads as many tokens as CAPTURE does, far fewer than its own would be for
 Chinese. Torch runs the same pipeline with its own modules in the networks' places. All arms take
@@ -268,7 +268,7 @@ def query_table(times: Mapping[str, float], rows: int, repetitions: int) -> str:
 
 
 def main(
-    root: Annotated[Path, typer.Option(help="Folder of the road's outputs.")] = Path(),
+    root: Annotated[Path, typer.Option(help="Folder of the pipeline's outputs.")] = Path(),
     rows: Annotated[int, typer.Option(help="Of the collection; 0 leaves the query out.")] = 100_000,
     threads: Annotated[int, typer.Option(min=1)] = 2,
     repetitions: Annotated[int, typer.Option(min=1)] = 20,

@@ -2,8 +2,8 @@
 
     python -m benchmarks.pretraining --steps 12 --write docs/pretraining-speed.md
 
-Needs `data/manifest.parquet` and `data/features/` of the road. The straightforward one follows the
-published code: titles and regions padded to their limits, pairs collated one by one, words and
+Needs the pipeline's `data/manifest.parquet` and `data/features/`. The straightforward one follows
+the published code: titles and regions padded to their limits, pairs collated one by one, words and
 regions predicted at every place and then masked, `nn.MultiheadAttention`, AdamW tensor by tensor.
 Both compute the same losses over the same pairs, in turns, so that whatever else the machine does
 slows both.

@@ -1,4 +1,4 @@
-"""Prefect flows: the order of the stages, what each run leaves to look at, and the promotion.
+"""Prefect flows: the order of the stages, the artifacts of each run, and the promotion.
 
 The defaults below are set here because Prefect reads them when it is imported, which no module of
 this package does before this one.

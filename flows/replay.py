@@ -21,7 +21,7 @@ from unbundle.base.errors import UserError
 
 @flow
 def replay(root: Path = Path()) -> State[None]:
-    """Ask the fresh collection what was recorded, and leave the largest changes to look at.
+    """Ask the fresh collection what was recorded, and report the largest changes.
 
     Args:
         root: folder of `dvc.yaml`.

@@ -15,7 +15,7 @@ from flows.promotion import run_to_promotion
 from flows.running.remote import pull_data, push_outputs
 from flows.running.terminal import run_flow
 
-ROAD = (
+PIPELINE = (
     "catalogue",
     "validate",
     "detect",
@@ -38,7 +38,7 @@ def retrain(root: Path = Path()) -> State[None]:
     pulled = pull_data(root, return_state=True)
     if not pulled.is_completed():
         return Failed(message=pulled.message)
-    state = run_to_promotion(root, *ROAD)
+    state = run_to_promotion(root, *PIPELINE)
     if state.is_completed():
         pushed = push_outputs(root, return_state=True)
         if not pushed.is_completed():

@@ -1,4 +1,4 @@
-"""One variant of the ablation: trained on the road's features, read out in several ways.
+"""One variant of the ablation: trained on the pipeline's features, searched in several ways.
 
     python -m tasks.ablation VARIANT
     python -m tasks.ablation --table    # all variants side by side
@@ -62,10 +62,10 @@ def ablation(workspace: Workspace, params: Params, matrix: Ablation, name: str) 
         tokenizer = Tokenizer.from_file(str(workspace.capture / TOKENIZER))
     facts = {"parameters": sum(x.numel() for x in network.parameters())}
     tables = []
-    for title, readout in variant.rows.items():
-        stored = _stored(workspace, material, readout, network, tokenizer, changed)
-        prints = keypoints_of(workspace, material, changed) if readout.verified else None
-        rankings = rank(stored, material, readout, changed, prints)
+    for title, row in variant.rows.items():
+        stored = _stored(workspace, material, row, network, tokenizer, changed)
+        local = keypoints_of(workspace, material, changed) if row.verified else None
+        rankings = rank(stored, material, row, changed, local)
         tables.append(scored(title, rankings, material.queries).assign(**facts))
         console.print(f"  {title}: mAP@10 {tables[-1]['ap'].mean():.3f}")
     out = workspace.ablation / f"{name}.parquet"
@@ -90,7 +90,7 @@ def _trained(
 def _stored(
     workspace: Workspace,
     material: AblationData,
-    readout: TableRow,
+    row: TableRow,
     network: CaptureModel,
     tokenizer: Tokenizer,
     params: Params,
@@ -103,10 +103,10 @@ def _stored(
         return [output.numpy() for output in outputs]
 
     store = FeatureStore.open(workspace.features)
-    if readout.boxes != "detector":
+    if row.boxes != "detector":
         manifest = material.manifest.set_index("id")
         asked = pd.concat([material.dev, material.queries.frame]).drop_duplicates("id")
-        boxes = other_boxes(asked, store.index, readout.boxes)
+        boxes = other_boxes(asked, store.index, row.boxes)
         gallery = store.index[store.index["id"].isin(set(material.gallery["id"]))]
         store = extract(workspace, pd.concat([gallery, boxes]), manifest, params.features)
     return StoredPhotos(

@@ -1,9 +1,9 @@
-"""Stage `evaluate`: the fresh collection is asked every labelled query by the road of clients.
+"""Stage `evaluate`: every labelled query is asked of the fresh collection, as a client asks it.
 
     python -m tasks.evaluate
 
 Both protocols, slices, the causes of misses and the baselines go to `metrics/retrieval.json`;
-what the gate and people look at beside it goes to `reports/retrieval/`, the rankings in Product1M's
+what the gate and people read beside it goes to `reports/retrieval/`, the rankings in Product1M's
 format to `rankings/`. Rankings of any system are scored on Product1M's annotation files with
 
     python -m tasks.evaluate --rankings FILE --annotations DIR --protocol official --out FILE

@@ -4,8 +4,9 @@ Great Expectations checks every row (`tasks.validation.checks`). Rows that fail 
 with the reason, the rest becomes the manifest; more than `validate.max_bad_fraction` of bad rows
 fails the stage, and the report then says why. Two choices:
 
-- Where a training photo nearly is a query's, the training row goes: no model has seen its exam.
-- Of rows that share an id all go: nothing tells which is meant.
+- A training row whose photo is a near-duplicate of a query's is quarantined, not the query: no
+  model is measured on photos that it was trained on.
+- Of rows that share an id all are quarantined: nothing tells which is meant.
 
     python -m tasks.validate
 """

@@ -18,7 +18,7 @@ from unbundle.base.errors import UserError
 DRIFT = "unbundle: drift starts retrain"
 FAILURE = "unbundle: a failed run is told"
 NOTIFY = "UNBUNDLE_NOTIFY_URL"
-"""Of the environment: a secret, since whoever has it can write to the chat."""
+"""Environment variable; a secret, since it lets anybody write to the chat."""
 
 _BLOCK = "unbundle-failures"
 _TOLD = "{{ flow.name }}: {{ flow_run.state.name }}: {{ flow_run.state.message }}"

@@ -1,1 +1,1 @@
-"""What a flow run leaves to look at: artifacts and plots."""
+"""Reports of flow runs: Prefect artifacts, and DVC's plots as one page."""

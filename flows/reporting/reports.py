@@ -1,4 +1,4 @@
-"""What stages and the gate leave to look at, as artifacts of the flow run."""
+"""Figures, pictures and links of stages and the gate, as artifacts of the flow run."""
 
 import base64
 import json

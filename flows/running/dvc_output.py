@@ -30,7 +30,7 @@ class Output:
     _error: str = ""
 
     def take(self, line: str) -> bool:
-        """Take a line; whether people should read it."""
+        """Note what a line of DVC's output says; returns whether people should read it."""
         if line.startswith(_ERROR) and _BUSY.search(line):
             self.busy = True
         if self.busy:

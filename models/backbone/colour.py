@@ -1,8 +1,8 @@
-"""A crop's colours as a histogram: what a network trained to ignore them cannot tell apart.
+"""A crop's colours as a histogram, computed in the backbone's network.
 
 Two lipsticks of one line, or two flavours of one yoghurt, are the same object to a backbone that
-was trained on ImageNet. The histogram is part of the backbone's network, so whoever has its tokens
-has the colours, too: CAPTURE as more channels of each region, the embedding as a part of its own.
+was trained on ImageNet. So every token ends in the histogram of its region: CAPTURE reads it as
+further channels, and the whole crop's is the part `colour` of the embedding.
 """
 
 from math import pi
@@ -20,7 +20,7 @@ _SPAN = 48.0
 """CIELAB's a and b beyond this count as the outermost bin: few packagings are more colourful."""
 
 _CELL = 16
-"""Pixels a side of a region that are looked at, each a mean of what it covers."""
+"""Cells a side into which a region is averaged before its colours are counted."""
 
 # sRGB to CIE XYZ, rows divided by the white point D65 (IEC 61966-2-1).
 _XYZ = ((0.43395, 0.37622, 0.18983), (0.21267, 0.71516, 0.07217), (0.01776, 0.10948, 0.87277))

@@ -5,7 +5,7 @@ top-down path (feature pyramid, Lin et al., CVPR 2017) carries what the coarse l
 stride 8, where every cell predicts the distances from its centre to the four sides of a box (FCOS,
 Tian et al., ICCV 2019) and one score that is trained to be the box's quality
 (`models.detector.loss`). Only the path and the head learn, so that a photo's features are computed
-once, however often training looks at it.
+once, however many steps train on it.
 """
 
 from collections.abc import Sequence

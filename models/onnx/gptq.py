@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 DAMPING = 0.01
-"""Of the mean second moment, added to each input's: what calibration never showed stays put."""
+"""Share of the mean second moment that is added to each input's (GPTQ's damping): weights of inputs
+that calibration never showed are rounded to nearest."""
 
 
 def round_weights(

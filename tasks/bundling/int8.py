@@ -1,4 +1,4 @@
-"""What int8 costs a bundle: the catalogue seen once more, by the networks that will serve."""
+"""What int8 costs a bundle: photos encoded by the networks that will serve, and by fp32."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,11 +22,11 @@ from unbundle.encoding.image_encoder import ImageEncoder
 from unbundle.vision.imaging import Photo, crops, letterbox, normalise, open_photo
 
 _BATCH = 16
-"""Photos that are decoded and looked at together."""
+"""Photos that are decoded and encoded together."""
 
 
 def asked_rows(manifest: pd.DataFrame) -> pd.DataFrame:
-    """The gallery and the labelled dev queries: what a bundle's fits and its cost are made of."""
+    """Rows of the gallery and of labelled dev queries, which fits and the cost of int8 read."""
     labelled = (manifest["split"] == "dev") & manifest["labels"].map(len).gt(0)
     return manifest[labelled | (manifest["split"] == "gallery")]
 
@@ -38,13 +38,16 @@ def see(
     detector: DetectorSettings,
     backbone: BackboneSettings,
 ) -> FeatureStore:
-    """Proposals and tokens of some photos, as the networks of a bundle's folder see them.
+    """Proposals and visual tokens of some photos by the networks of a bundle's folder.
 
     Args:
         rows: of the manifest.
         catalogue: folder that images are relative to.
-        networks: the folder.
+        networks: the folder with `detector.onnx` and `backbone.onnx`.
         detector, backbone: their settings.
+
+    Returns:
+        A feature store in memory, as stage `features` writes one.
     """
     image_encoder = ImageEncoder(networks, detector, backbone)
     tables, tokens, places = [], [], []
@@ -107,8 +110,8 @@ def cost(
 ) -> dict[str, Any] | None:
     """What the served networks lose to fp32 on all labelled dev queries.
 
-    Both are read out with the weights that fp32 was fitted with, as the bundle serves them: another
-    fit would move the metrics more than int8 does.
+    Both rank with the weights that were fitted with fp32, as the bundle serves them: another fit
+    would move the metrics more than int8 does.
 
     Returns:
         Queries, and the paired differences of mAP@10 and coverage@10 with their 95 % intervals;

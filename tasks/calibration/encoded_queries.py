@@ -40,7 +40,7 @@ class EncodedQueries:
 
 
 class StoredPhotos:
-    """The proposals of a catalogue and the network that looks at them.
+    """The stored proposals of a catalogue, encoded by CAPTURE when they are asked for.
 
     Args:
         store: the visual tokens.

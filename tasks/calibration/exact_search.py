@@ -1,4 +1,4 @@
-"""Rankings of stored photos by exact search, as a bundle's weights give them."""
+"""Exact search over stored photos: cosines and rankings by a bundle's weights, no Milvus."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,13 +10,19 @@ from unbundle.ranking.embedding import PARTS, Vectors, join_parts, query_vectors
 from unbundle.ranking.fusion import fuse, interleave
 
 HITS = 50
-"""Hits of an instance that are fused."""
+"""Hits of an instance that rank fusion reads."""
 
 
 def gallery_cosines(
     asked: EncodedQueries, gallery: Mapping[str, Vectors], weights: Mapping[str, float]
 ) -> Vectors:
-    """Of all instances with the gallery, `[N, M]`."""
+    """Cosines `[N, M]` of all instances with all gallery items, as the index would score them.
+
+    Args:
+        asked: the N instances.
+        gallery: unit rows `[M, d]` by part.
+        weights: by term of `unbundle.ranking.embedding.TERMS`.
+    """
     vectors = query_vectors(asked.heads, PARTS, weights)
     return np.asarray(vectors @ join_parts(gallery, PARTS).T, np.float32)
 
@@ -35,7 +41,10 @@ def rank_gallery(
         asked: their instances.
         cosines: of `gallery_cosines`, `[N, M]`.
         ids: of the gallery `[M]`.
-        fusion: weights of the evidence; None interleaves the instances' rankings.
+        fusion: weights of `unbundle.ranking.fusion.EVIDENCE`; None interleaves the rankings.
+
+    Returns:
+        Gallery ids, best first, by query id.
     """
     rankings = {}
     for query, places in zip(queries, asked.queries, strict=True):

@@ -1,10 +1,9 @@
 """What a bundle learns from the labelled dev queries; the networks are not touched.
 
-Weights of the embedding's terms, what a print found again is worth, the merging of a query's
-instances, and how likely an instance's product is in the catalogue at all. The candidate network
-looks at stored tokens and the photos' keypoints are compared in memory: Milvus is not needed. A
-catalogue without labelled dev queries gets the params' weights, interleaves the instances and
-claims no probability.
+Weights of the embedding's terms, the weight of inliers in re-ranking, rank fusion, and the open-set
+score. CAPTURE runs on stored tokens and keypoints are matched in memory, so Milvus is not needed. A
+catalogue without labelled dev queries gets the weights of the params, interleaved rankings and no
+open-set score.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,16 +33,16 @@ SEEN_MODES: tuple[Modality, ...] = ("both", "photo")
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a bundle holds beside its networks, as `bundle.json` has it."""
+    """What was fitted, under the keys of `bundle.json` (`unbundle.encoding.bundle.Bundle`)."""
 
     weights: Mapping[Modality, Mapping[str, float]]
     verification: Mapping[Modality, float]
     merging: Mapping[str, float] | None = None
     known: Mapping[Modality, Mapping[str, Any]] = field(default_factory=dict)
     queries: int = 0
-    """How many dev queries it was fitted on."""
+    """Number of dev queries that it was fitted on."""
     half: bool = False
-    """Whether that is half of them."""
+    """Whether these are half of the labelled ones."""
 
 
 def fit(
@@ -51,17 +50,17 @@ def fit(
     manifest: pd.DataFrame,
     params: Export,
     iou: float,
-    prints: Mapping[int, Keypoints],
+    local: Mapping[int, Keypoints],
     settings: KeypointSettings,
 ) -> Fitted:
-    """Fit everything on the labelled dev queries that may fit something.
+    """Fit weights, re-ranking, rank fusion and open-set score on `fitted_queries`.
 
     Args:
         stored: the candidate network and the visual tokens.
         manifest: of the catalogue.
         params: start values, grids and the wanted false-accept rate.
         iou: overlap from which a proposal shows a true box's product.
-        prints: keypoints by row of the store, of the gallery and of `fitted_queries`.
+        local: keypoints by row of the store, of the gallery and of `fitted_queries`.
         settings: of the keypoints.
     """
     start = {mode: getattr(params.weights, mode).model_dump() for mode in MODES}
@@ -75,7 +74,7 @@ def fit(
     weights: dict[Modality, dict[str, float]] = {}
     verification: dict[Modality, float] = {}
     known: dict[Modality, dict[str, Any]] = {}
-    merging = None
+    fusion = None
     for mode in MODES:
         asked = stored.queries(dev, mode)
         terms = term_scores(asked.heads, gallery)
@@ -84,34 +83,34 @@ def fit(
         scores = gallery_cosines(asked, gallery, weights[mode])
         if mode not in SEEN_MODES:
             continue
-        reranker = stored_reranker(prints, asked, stored.best_rows(rows), settings)
+        reranker = stored_reranker(local, asked, stored.best_rows(rows), settings)
         reranker, fitted = fit_verification(queries, scores, answers, reranker, params)
         verification[mode] = reranker.weight
-        merging = fitted if mode == "both" else merging
+        fusion = fitted if mode == "both" else fusion
         found = _trials(dev, asked, scores, gallery, answers, mode, iou, reranker)
         if (calibrated := fit_open_set(found, params.false_accepts)) is not None:
             known[mode] = calibrated
     half = len(dev) < int(((manifest["split"] == "dev") & manifest["labels"].map(len).gt(0)).sum())
-    return Fitted(weights, verification, merging, known, len(dev), half)
+    return Fitted(weights, verification, fusion, known, len(dev), half)
 
 
 def stored_reranker(
-    prints: Mapping[int, Keypoints],
+    local: Mapping[int, Keypoints],
     asked: EncodedQueries,
     gallery: Sequence[int],
     settings: KeypointSettings,
 ) -> StoredReranker:
-    """A second reranker of stored instances at stored photos, of no weight yet.
+    """A reranker of stored instances over stored gallery photos; its weight is 0.
 
     Args:
-        prints: keypoints by row of the store.
+        local: keypoints by row of the store.
         asked: the instances.
         gallery: rows of the store, of the photos' best proposals.
         settings: of the keypoints.
     """
-    own = [prints[row] for row in asked.rows]
-    # As an index holds them.
-    items = [Keypoints.unpack(prints[row].pack(), settings.dimension) for row in gallery]
+    own = [local[row] for row in asked.rows]
+    # Rounded as an index holds them.
+    items = [Keypoints.unpack(local[row].pack(), settings.dimension) for row in gallery]
     compare = comparing(own, items, settings)
     return StoredReranker(compare, [len(one) for one in own], 0.0, settings.photos)
 
@@ -119,8 +118,8 @@ def stored_reranker(
 def fitted_queries(manifest: pd.DataFrame) -> pd.DataFrame:
     """The labelled dev queries, or the half of them where no test query is labelled.
 
-    The half is that of `tasks.data.splits.is_fitted`: the evaluation, which has but dev, is to see
-    queries that fitted nothing.
+    The half is that of `tasks.data.splits.is_fitted`: without test queries the evaluation uses dev,
+    and its slice `held out` needs queries that nothing was fitted on.
     """
     labelled = manifest[manifest["labels"].map(len) > 0]
     dev = labelled[labelled["split"] == "dev"]
@@ -136,30 +135,34 @@ def fit_verification(
     reranker: StoredReranker,
     params: Export,
 ) -> tuple[StoredReranker, dict[str, float] | None]:
-    """What an inlier is worth, with the merging of scores that it makes best.
+    """Choose the weight of inliers, and fit rank fusion on the scores that it gives.
 
     Args:
         queries: what was asked.
         scores: `[N, M]` of all instances with the gallery.
         answers: the gallery's ids and labels.
         reranker: whose weight is to be found.
-        params: with the weights to try.
+        params: `verification`, the weights to try, and `spreads` of `fit_fusion`.
+
+    Returns:
+        The reranker with the weight of the best `quality`, and its fusion weights, None to
+        interleave.
     """
     best: tuple[float, StoredReranker, dict[str, float] | None] | None = None
     for weight in params.verification:
         tried = replace(reranker, weight=weight)
         anew = tried.rescored(scores)
-        merging = fit_fusion(queries, anew, answers, params.spreads)
+        fusion = fit_fusion(queries, anew, answers, params.spreads)
         found = [[nearest_items(row, anew) for row in query.rows] for query in queries]
-        value = quality(queries, [fused(hits, answers, merging) for hits in found], answers)
+        value = quality(queries, [fused(hits, answers, fusion) for hits in found], answers)
         if best is None or value > best[0]:
-            best = value, tried, merging
+            best = value, tried, fusion
     assert best is not None
     return best[1:]
 
 
 def dev_queries(dev: pd.DataFrame, asked: EncodedQueries) -> list[DevQuery]:
-    """Rows of the manifest with their instances, as the fits read them."""
+    """The queries of `dev`, rows of the manifest, with the rows of their instances in `asked`."""
     return [
         DevQuery(frozenset(labels), places)
         for labels, places in zip(dev["labels"], asked.queries, strict=True)

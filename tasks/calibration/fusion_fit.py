@@ -14,7 +14,7 @@ from unbundle.ranking.fusion import EVIDENCE, evidence, fuse, interleave
 def fit_fusion(
     queries: Sequence[DevQuery], cosines: Vectors, answers: AnswerKey, spreads: Sequence[float]
 ) -> dict[str, float] | None:
-    """Weights of the evidence for an item; None where interleaving does better.
+    """Weights of `unbundle.ranking.fusion.EVIDENCE`; None where interleaving does better.
 
     A logistic regression says how evidence becomes relevance. To rank by it serves precision; a
     query's every product wants a place, too: `spreads` tries further discounts by place and keeps

@@ -1,4 +1,8 @@
-"""Keypoints of stored boxes compared, for the fits: each pair once, whoever asks for it."""
+"""Re-ranking for fits and evaluation: keypoints of stored boxes, matched in memory.
+
+`described` computes the keypoints, `comparing` matches them, `StoredReranker` ranks by the matches
+as `unbundle.query.rerank` does for clients. A pair that was matched once is never matched again.
+"""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,18 +31,18 @@ from unbundle.vision.keypoints import (
 COLUMNS = ("x0", "y0", "x1", "y1")
 
 Compare = Callable[[int, Sequence[int]], list[Evidence]]
-"""From an instance and some items of the gallery, by their places, to the evidence of each."""
+"""From an instance and some gallery items, all by row number, to the evidence of each item."""
 
 
 @dataclass(frozen=True)
 class StoredReranker:
-    """`unbundle.query.rerank` over arrays of scores.
+    """`unbundle.query.rerank` over arrays of scores: N instances, M gallery items.
 
     Attributes:
-        compare: instances with items.
-        keypoints: how many each instance has, `[N]`.
-        weight: of an inlier in a score.
-        photos: the nearest ones that are verified.
+        compare: verifies items against an instance, see `comparing`.
+        keypoints: number of keypoints of each instance, `[N]`.
+        weight: of `geometric_verification.bonus` in a score.
+        photos: how many of the nearest items are verified.
     """
 
     compare: Compare
@@ -49,15 +53,16 @@ class StoredReranker:
     def __call__(
         self, instance: int, order: NDArray[np.int64], scores: Vectors
     ) -> tuple[NDArray[np.int64], Vectors, list[Evidence]]:
-        """What an instance's nearest items are after the second reranker, best first.
+        """Verify an instance's nearest items and rank them anew.
 
         Args:
-            instance: its place.
-            order: items, best first; more than `photos` do not count.
-            scores: of all items `[M]`.
+            instance: its row.
+            order: items by number, best first; those beyond the first `photos` are left out.
+            scores: of all items before re-ranking, `[M]`.
 
         Returns:
-            Items, scores and evidence of at most `photos`.
+            Of the P = min(`photos`, `len(order)`) verified items, best first: their numbers `[P]`,
+            their new scores `[P]` and their evidence.
         """
         items = order[: self.photos]
         evidence = self.compare(instance, items.tolist())
@@ -67,7 +72,7 @@ class StoredReranker:
         return items[best], anew[best], [evidence[place] for place in best]
 
     def of(self, instances: Sequence[int]) -> "StoredReranker":
-        """The same for some of the instances, by their places among these."""
+        """The same for some instances: row i of the result is row `instances[i]` of this one."""
         return replace(
             self,
             compare=lambda instance, items: self.compare(instances[instance], items),
@@ -75,19 +80,19 @@ class StoredReranker:
         )
 
     def rescored(self, scores: Vectors) -> Vectors:
-        """Scores `[N, M]` of all instances after the second reranker."""
+        """Scores `[N, M]` of all instances with all items, those of verified items re-ranked."""
         orders = np.argsort(-scores, axis=1, kind="stable")
         anew = scores.copy()
         with ThreadPoolExecutor() as pool:
             rows = pool.map(self, range(len(scores)), orders, scores)
-            seen = track(rows, "prints compared, instances", total=len(scores))
+            seen = track(rows, "local features matched, instances", total=len(scores))
             for instance, (items, values, _) in enumerate(seen):
                 anew[instance, items] = values
         return anew
 
 
 def keypoint_settings(params: Params) -> KeypointSettings:
-    """Of the bundle that these parameters make.
+    """The keypoint settings of the bundle that these parameters make.
 
     Raises:
         UserError: so many keypoints of so many numbers are more than an index's field holds.
@@ -103,17 +108,17 @@ def described(
     store: FeatureStore,
     settings: KeypointSettings,
 ) -> tuple[Projection, dict[int, Keypoints]]:
-    """The projection of descriptors that suits a sample, and the keypoints of some photos by it.
+    """Fit the projection of descriptors on a sample, and compute the keypoints of some photos.
 
     Args:
-        rows: of the manifest; all proposals of these photos are described.
-        sample: rows of the manifest, each photo by its best proposal.
+        rows: of the manifest; keypoints are computed for all proposals of these photos.
+        sample: rows of the manifest; the best proposal of each photo gives descriptors to fit on.
         catalogue: folder that images are relative to.
-        store: with the proposals.
+        store: with the proposals of `rows` and `sample`.
         settings: of the bundle.
 
     Returns:
-        The projection, and keypoints by row of the store.
+        The projection `[128, D]`, and keypoints by row of the store.
     """
     places = store.rows_by_id()
     boxes = store.index[list(COLUMNS)].to_numpy(np.float32)
@@ -140,7 +145,7 @@ def _keypoints(
         photo = open_photo(catalogue / image)
         return keypoints(photo, boxes[places[name]], settings, projection)
 
-    # OpenCV lets go of the interpreter.
+    # OpenCV releases the interpreter's lock.
     with ThreadPoolExecutor() as pool:
         found = track(pool.map(found_on, names, images), "keypoints, photos", total=len(names))
         return {
@@ -153,7 +158,13 @@ def _keypoints(
 def comparing(
     instances: Sequence[Keypoints], items: Sequence[Keypoints], settings: KeypointSettings
 ) -> Compare:
-    """Compares instances with items of a gallery; what was compared once is remembered."""
+    """A `Compare` over keypoints in memory; each pair is matched once, then remembered.
+
+    Args:
+        instances: keypoints of the N instances.
+        items: keypoints of the M gallery items.
+        settings: of the bundle.
+    """
     kept: dict[tuple[int, int], Evidence] = {}
 
     def compare(instance: int, chosen: Sequence[int]) -> list[Evidence]:

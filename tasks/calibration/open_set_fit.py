@@ -1,4 +1,4 @@
-"""The model that tells known products from strangers, fitted on trials."""
+"""The open-set score's model, fitted on trials: logistic regression, boosted trees, threshold."""
 
 from typing import Any
 
@@ -8,41 +8,48 @@ from tasks.calibration.open_set_trials import Trials
 from unbundle.ranking.open_set import FEATURES
 
 _PULL = 0.1
-"""Inverse of how strongly the weights of `known` are pulled to zero."""
+"""Inverse strength of the regularisation of the linear weights (scikit-learn's C)."""
 
 
 _TREES = 80
-"""That correct the weighted features, each by this share of what is left:"""
+"""Boosted trees that correct the weighted features."""
 
 
 _SHARE = 0.05
+"""Learning rate of the boosting."""
 
 
 _TREE_DEPTH = 2
-"""Of a tree: as many features count together."""
+"""Of a tree, and so how many features can interact."""
 
 
 _LEAF = 20
-"""Trials in a leaf at least; of fewer than four leaves' worth there is one tree."""
+"""Trials in a leaf at least; from fewer than four times as many trials one tree is fitted."""
 
 
 _TRIED = 0.3
-"""Share of the features that a split chooses from."""
+"""Share of the features that a split chooses from, drawn at random."""
 
 
 _FOLDS = 10
-"""Of the trials, in their order, so that an instance's two stay together."""
+"""Folds of the cross-validation, in the order of the trials: an instance's two stay together."""
 
 
 def fit_open_set(found: Trials, false_accepts: float) -> dict[str, Any] | None:
-    """What tells known products from strangers, and the threshold that lets `false_accepts` in.
+    """Fit the probability that a product is in the gallery, and the threshold of `in_catalogue`.
 
-    A logistic regression of the features, and small trees that are boosted from it (Friedman 2001):
-    features count together, as a stretched match does only where there are inliers. The threshold
-    is that of probabilities which other trials' fits gave: of its own trials a fit takes fewer
-    strangers for known than of those to come.
+    A logistic regression of the features, and small trees that are boosted from it (Friedman 2001),
+    in which features interact: skew tells something only where there are inliers. The threshold
+    comes from cross-validated probabilities: on the trials that fitted it a model accepts fewer
+    unknown products than on later ones.
 
-    None without at least one trial of either kind.
+    Args:
+        found: the trials of one modality.
+        false_accepts: share of unknown products whose probability may reach the threshold.
+
+    Returns:
+        `weights`, `trees` and `threshold` as `unbundle.encoding.bundle.OpenSetSettings` reads them;
+        None without at least one trial of either outcome.
     """
     from sklearn.model_selection import cross_val_predict
 
@@ -66,11 +73,11 @@ def _boosted(trials: int) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    # Many features that say nearly the same, of a few hundred trials: pulled towards zero.
+    # Strongly regularised: the features are correlated, and trials are a few hundred.
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=_PULL, max_iter=1000))
     return GradientBoostingClassifier(
         init=linear,
-        # sklearn wants one tree at least.
+        # scikit-learn fits one tree at least.
         n_estimators=_TREES if trials >= 4 * _LEAF else 1,
         learning_rate=_SHARE,
         max_depth=_TREE_DEPTH,
@@ -81,7 +88,7 @@ def _boosted(trials: int) -> Any:
 
 
 def _readable(model: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """A fitted model as `unbundle.ranking.open_set` reads it."""
+    """Weights by feature, with `bias`, and trees of a fitted model, as `bundle.json` has them."""
     scaler, linear = (step for _, step in model.init_.steps)
     slopes = linear.coef_[0] / scaler.scale_
     weights = dict(zip(FEATURES, slopes.tolist(), strict=True))

@@ -1,7 +1,7 @@
-"""Instances with and without their product in the gallery: what "not in the catalogue" rests on.
+"""Trials of the open-set score: searches whose product is, or is not, in the gallery.
 
-Every instance whose product is known is asked twice: of the whole gallery, and of the gallery
-without its product.
+Every instance whose product is known gives two: a search in the whole gallery, and one in the
+gallery without its product.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Trials:
     Attributes:
         features: `unbundle.ranking.open_set.FEATURES` float64 `[T, S]`.
         known: bool `[T]`, whether the product was in the gallery.
-        modalities: what the queries had, `[T]`.
+        modalities: of the queries, `[T]`.
     """
 
     features: NDArray[np.float64]
@@ -41,7 +41,7 @@ class Trials:
 
     @classmethod
     def joined(cls, parts: Sequence["Trials"]) -> "Trials":
-        """All trials of some queries."""
+        """The trials of several queries in one, in their order."""
         empty = cls(np.zeros((0, len(FEATURES))), np.zeros(0, bool), np.zeros(0, str))
         parts = [empty, *parts]
         return cls(
@@ -59,16 +59,19 @@ class Trials:
 def products(
     proposals: Boxes, labels: Sequence[str], boxes: Boxes | None, iou: float
 ) -> list[str | None]:
-    """The product that each proposal `[P, 4]` shows; None where that cannot be told.
+    """The product that each proposal shows.
 
     Args:
-        proposals: in pixels, best first.
+        proposals: `[P, 4]` in pixels, best first.
         labels: what the photo shows.
         boxes: the true boxes, one per label, None where unknown.
         iou: overlap from which a proposal shows a true box's product.
+
+    Returns:
+        P labels, None where it cannot be told.
     """
     if boxes is None:
-        # Of one product the best proposal is its photo.
+        # A photo of one product: its best proposal shows it.
         alone = labels[0] if len(labels) == 1 else None
         return [alone, *[None] * (len(proposals) - 1)]
     overlaps = intersection_over_union(proposals, np.asarray(boxes, np.float32))
@@ -88,16 +91,19 @@ def trials(
     modality: Modality,
     reranker: StoredReranker,
 ) -> Trials:
-    """Ask every instance whose product is known with and without that product.
+    """Search for every instance whose product is known, with and without that product.
 
     Args:
-        scores: of one query's instances with the gallery, `[P, M]`.
+        scores: of one query's instances with the gallery, before re-ranking, `[P, M]`.
         heads: of the instances, unit rows `[P, d]` by head.
         parts: of the gallery, unit rows `[M, d]` by part.
         gallery: labels `[M]`.
         shown: the product of each instance, None where unknown.
         modality: what the query has.
-        reranker: at the query's instances.
+        reranker: of the query's instances.
+
+    Returns:
+        Two trials per instance, with its product first.
     """
     cosines = term_scores(heads, parts)
     rows, outcomes = [], []

@@ -15,7 +15,7 @@ from unbundle.ranking.embedding import Vectors
 from unbundle.ranking.fusion import interleave
 
 DEPTH = 10
-"""Places that the fit looks at: the gate reads mAP@10 and coverage@10."""
+"""Depth of the rankings that are fitted: the gate reads mAP@10 and coverage@10."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class DevQuery:
 
 @dataclass(frozen=True)
 class AnswerKey:
-    """The gallery as an answer sheet.
+    """Labels of the gallery's items, both ways.
 
     Attributes:
         ids, labels: of the M items.
@@ -110,7 +110,8 @@ def fit_weights(
                     weights, best, improved = trial, value, True
         return best, weights
 
-    # One hill of several: equal weights lie far enough from most starts to find another.
+    # The quality has several local maxima: equal weights lie far enough from most starts to find
+    # another.
     ends = [climbed(dict(start)), climbed({term: float(term in scores) for term in start})]
     return max(ends, key=lambda end: end[0])[1]
 

@@ -75,19 +75,19 @@ def _resolved(folder: Path, below: str) -> tuple[Path, bool]:
 
 
 def check_photos(folder: Path, images: Sequence[str]) -> Iterator[PhotoCheck]:
-    """Inspect the photos that rows name, in their order, on all processor cores."""
+    """Check the photos that rows name, in their order, on all processor cores."""
     slices = (images[start : start + SLICE] for start in range(0, len(images), SLICE))
     # Pillow lets other threads run while it decodes.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for inspections in pool.map(partial(_inspect_slice, folder), slices):
-            yield from inspections
+        for checks in pool.map(partial(_check_slice, folder), slices):
+            yield from checks
 
 
-def _inspect_slice(folder: Path, images: Sequence[str]) -> list[PhotoCheck]:
-    return [_inspect(folder, image) for image in images]
+def _check_slice(folder: Path, images: Sequence[str]) -> list[PhotoCheck]:
+    return [_check(folder, image) for image in images]
 
 
-def _inspect(folder: Path, image: str) -> PhotoCheck:
+def _check(folder: Path, image: str) -> PhotoCheck:
     try:
         path = locate(folder, image)
     except ValueError as error:

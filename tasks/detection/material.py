@@ -1,4 +1,4 @@
-"""What pseudo-bundles are composed of, gathered from a catalogue's training photos."""
+"""Gathers the material of pseudo-bundles from a catalogue's training photos: cut-outs, sprites."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The detector run over photos: boxes of every photo, and what labelled photos show of them."""
+"""The detector run over all photos: their proposals, and detection scenes of labelled ones."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,13 @@ COLUMNS = ("x0", "y0", "x1", "y1", "score")
 
 
 Scenes = dict[str, tuple[list[Scene], list[Scene]]]
-"""By split: labelled photos with boxes down to low scores, and with those that serving uses."""
+"""By split: labelled photos with all boxes down to `detect.match_floor`, for average precision, and
+the same photos with the boxes that serving uses."""
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """What the detector sees in one photo.
+    """The detector's raw output for one photo.
 
     Attributes:
         row: of the photo in the manifest.
@@ -58,7 +59,18 @@ def sightings(
 def propose(
     catalogue: Path, manifest: pd.DataFrame, detector: InferenceSession, settings: Detect
 ) -> tuple[pa.Table, Scenes, list[Picture]]:
-    """Proposals of all photos as a table, what the labelled ones show, and pictures of queries."""
+    """Run the detector over the catalogue.
+
+    Args:
+        catalogue: folder that images are relative to.
+        manifest: whose photos are seen, in its order.
+        detector: the ONNX network.
+        settings: batch, limits of proposals, number of pictures.
+
+    Returns:
+        Proposals of all photos as a table (id, `COLUMNS`), scenes of the photos with true boxes by
+        split, and pictures of some photos with their boxes.
+    """
     images, ids = manifest["image"].tolist(), manifest["id"].tolist()
     names: list[str] = []
     rows: list[Boxes] = []

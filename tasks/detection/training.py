@@ -1,6 +1,6 @@
 """Trains the detector's head on pseudo-bundles whose frozen features are computed once a round.
 
-A round composes a pool of pseudo-bundles and looks at each of them several times: the frozen part
+A round composes a pool of pseudo-bundles and trains on each of them several times: the frozen part
 costs ten times the head. Pool and batches depend on the seed, the round and the step alone, so a
 run that was killed resumes from its checkpoint and ends with the weights of an uninterrupted one.
 """
@@ -31,7 +31,7 @@ from tasks.synthesis.pseudo_bundles import compose
 from unbundle.base.atomic import atomic_file
 
 MOST = 12
-"""Products of a pseudo-bundle that training looks at: the padded length of its boxes."""
+"""Products of a pseudo-bundle that are trained on: the padded length of its boxes."""
 
 LEVELS = ("fine", "middle", "coarse")
 

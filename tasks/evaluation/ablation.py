@@ -1,4 +1,4 @@
-"""Rankings of the ablation's variants, all read out in the same way."""
+"""Rankings of the ablation's variants, all by exact search over stored features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -54,7 +54,7 @@ class AblationData:
 def keypoints_of(
     workspace: Workspace, material: AblationData, params: Params
 ) -> dict[int, Keypoints]:
-    """Keypoints of all photos that a verified row compares."""
+    """Keypoints, by row of the feature store, of all photos that a verified row matches."""
     store, settings = FeatureStore.open(workspace.features), keypoint_settings(params)
     train = material.manifest[material.manifest["split"] == "train"]
     sample = spread(train, params.export.calibration_photos)
@@ -88,42 +88,45 @@ def other_boxes(asked: pd.DataFrame, detected: pd.DataFrame, kind: str) -> pd.Da
 def rank(
     stored: StoredPhotos,
     material: AblationData,
-    readout: TableRow,
+    row: TableRow,
     params: Params,
-    prints: Mapping[int, Keypoints] | None = None,
+    local: Mapping[int, Keypoints] | None = None,
 ) -> Mapping[str, list[str]]:
-    """Rank the gallery for every query with a readout's terms, fitted on dev where it says so.
+    """Rank the gallery for every query as a row of the table says, fitted on dev where it says so.
 
     Args:
         stored: the network and the tokens.
         material: gallery and queries.
-        readout: what is ranked.
+        row: terms, modality, boxes, and whether weights are fitted and photos verified.
         params: of the fits.
-        prints: keypoints by row of the store, where the nearest photos are looked at once more.
+        local: keypoints by row of the store, where the nearest photos are re-ranked.
+
+    Returns:
+        Gallery ids, best first, by query id.
     """
     gallery, photos = stored.gallery(material.gallery), stored.best_rows(material.gallery)
-    weights = {term: float(term in readout.terms) for term in TERMS}
+    weights = {term: float(term in row.terms) for term in TERMS}
     fusion = None
     reranker = None
-    if readout.fitted and not material.dev.empty:
-        asked = stored.queries(material.dev, readout.mode)
+    if row.fitted and not material.dev.empty:
+        asked = stored.queries(material.dev, row.mode)
         known = dev_queries(material.dev, asked)
         scores = term_scores(asked.heads, gallery)
-        usual = getattr(params.export.weights, readout.mode).model_dump()
+        usual = getattr(params.export.weights, row.mode).model_dump()
         start = {term: usual[term] or 1.0 if weights[term] else 0.0 for term in TERMS}
         weights = fit_weights(known, scores, material.answers, start, params.export.grid)
         cosines = gallery_cosines(asked, gallery, weights)
-        if prints is None:
+        if local is None:
             fusion = fit_fusion(known, cosines, material.answers, params.export.spreads)
         else:
-            reranker = stored_reranker(prints, asked, photos, keypoint_settings(params))
+            reranker = stored_reranker(local, asked, photos, keypoint_settings(params))
             reranker, fusion = fit_verification(
                 known, cosines, material.answers, reranker, params.export
             )
-    asked = stored.queries(material.queries.frame, readout.mode)
+    asked = stored.queries(material.queries.frame, row.mode)
     cosines = gallery_cosines(asked, gallery, weights)
-    if prints is not None and reranker is not None:
-        fresh = stored_reranker(prints, asked, photos, keypoint_settings(params))
+    if local is not None and reranker is not None:
+        fresh = stored_reranker(local, asked, photos, keypoint_settings(params))
         cosines = replace(fresh, weight=reranker.weight).rescored(cosines)
     return rank_gallery(list(material.queries.labels), asked, cosines, material.answers.ids, fusion)
 

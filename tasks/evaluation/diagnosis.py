@@ -1,4 +1,4 @@
-"""Beside each query's road: exact search, the causes of misses, and the baselines' rankings."""
+"""Diagnosis of the rankings: recall of the index, causes of misses, open-set trials, baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,12 +25,12 @@ _SAME_SCORE = 1e-5
 
 @dataclass
 class Diagnosis:
-    """What was seen beside the road.
+    """What explains a collection's figures.
 
     Attributes:
-        recalls: per instance of every query, the share of exact search's first hits in the index's.
+        recalls: `index_recall` of every instance of every query.
         misses: every product that was not found, and why.
-        trials: by query id, its instances asked with and without their product in the gallery.
+        trials: open-set trials by query id.
         baselines: rankings by query id, by the baseline's name.
     """
 
@@ -53,10 +53,10 @@ def diagnose(
 
     Args:
         queries: what was asked.
-        found: the rankings of the road.
+        found: how the index answered, a ranking per query.
         rows: the whole collection.
         bundle: that made it.
-        params: depths and overlaps.
+        params: `ks`, of which the first is the depth of misses, `index_k`, `depth`, `match_iou`.
     """
     embedding, settings = bundle.embedding, bundle.keypoints
     parts = split_parts(rows.vectors, embedding.parts, embedding.dimensions)
@@ -98,7 +98,7 @@ def diagnose(
 def _exact(
     instance: int, scores: NDArray[np.float32], reranker: StoredReranker
 ) -> NDArray[np.int64]:
-    """What an exact search and a second reranker find for an instance, best first."""
+    """Gallery rows of an instance by exact search and re-ranking, best first."""
     items, *_ = reranker(instance, np.argsort(-scores, kind="stable"), scores)
     return items
 

@@ -1,4 +1,4 @@
-"""What people look at beside the metrics: figures by query, misses, pictures of answers."""
+"""The report beside the metrics: figures by query, misses, curves, pictures of answers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ COVERAGE = "coverage.csv"
 """Instance coverage of CAPTURE and of the baselines at every K."""
 
 RELIABILITY = "reliability.csv"
-"""Share of products in the catalogue by the probability that was told; empty without one."""
+"""Share of products in the catalogue by open-set score; without rows where there is no score."""
 
 
 def write_report(
@@ -113,7 +113,7 @@ def coverage_curves(
 
 
 def reliability_curve(known: Mapping[str, Any] | None) -> Curves:
-    """How often a product is in the catalogue, by the probability that was told."""
+    """Share of products that are in the catalogue, by bin of the open-set score."""
     bins = known["reliability"] if known else []
     columns = {name: [row[name] for row in bins] for name in ("probability", "known")}
     return Curves("is it in the catalogue", columns, diagonal=True)

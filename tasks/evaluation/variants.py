@@ -21,7 +21,7 @@ class TableRow(Section):
     boxes: Literal["detector", "whole", "true"] = "detector"
     fitted: bool = True
     verified: bool = False
-    """Whether the nearest photos are looked at once more."""
+    """Whether the nearest photos are re-ranked by geometric verification."""
 
     @model_validator(mode="after")
     def _verifiable(self) -> Self:

@@ -1,4 +1,4 @@
-"""The serving index of a workspace as live changes see it: its bundle, and what it lacks."""
+"""Live changes made in an index of the workspace: opens its bundle, catches up with the journal."""
 
 from tasks.base.params import Params
 from tasks.base.progress import console
@@ -23,7 +23,7 @@ def open_encoder(workspace: Workspace, gallery: Gallery, params: Params) -> Enco
 
 
 def catch_up_with_journal(workspace: Workspace, gallery: Gallery, params: Params) -> CaughtUp:
-    """Make in an index what the journal has and it lacks, and say how much; see `catch_up`."""
+    """Make the changes that the journal has and an index lacks, print how many; see `catch_up`."""
     journal = Journal(workspace.journal)
     found = catch_up(gallery, lambda: open_encoder(workspace, gallery, params), journal)
     if found.made:

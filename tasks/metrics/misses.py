@@ -24,16 +24,16 @@ class Miss:
 
 @dataclass(frozen=True)
 class QueryOutcome:
-    """What each step of one query's road saw, as labels of the first K gallery items.
+    """What each step of one query found, as labels of the first K gallery items.
 
     Attributes:
         query: its id.
         labels: what the photo shows.
         boxes: the true boxes `[len(labels), 4]` in pixels, None where unknown.
         proposals: the detector's boxes `[P, 4]` in pixels.
-        exact: labels that exact search finds, by instance.
-        index: labels that the index finds, by instance.
-        merged: labels of the query's ranking.
+        exact: labels that exact search finds, re-ranked, by instance.
+        index: labels that the index finds, re-ranked, by instance.
+        merged: labels of the query's ranking after rank fusion.
     """
 
     query: str
@@ -48,8 +48,11 @@ class QueryOutcome:
 def attribute(trace: QueryOutcome, iou: float) -> list[Miss]:
     """The misses of one query, in the order of its labels.
 
+    The cause is the first that holds: `detector` (no proposal on it), `encoder` (exact search does
+    not find it either), `index` (only exact search does), `merging` (lost by rank fusion).
+
     Args:
-        trace: what the steps saw.
+        trace: what the steps found.
         iou: overlap from which a proposal has found a true box. A label that is there several
             times is lost by the detector only if no box of it is found.
     """

@@ -1,5 +1,8 @@
 """The corrected protocol: average precision and instance coverage with bootstrap intervals.
 
+Instance coverage@K is subtopic recall, S-recall@K (Zhai, Cohen and Lafferty, SIGIR 2003), the
+subtopics being the products in the photo.
+
 Differences from the official one (`tasks.metrics.official`): AP is divided by what could be found,
 labels are the set of relevant gallery items, a ranking that holds an id twice is refused, and every
 query of the split counts, ranked or not.
@@ -73,7 +76,7 @@ def average_precision(ranking: Sequence[str], relevant: AbstractSet[str], k: int
     Args:
         ranking: ids of gallery items, best first, none twice.
         relevant: ids of the gallery items that answer the query; 0 is returned where there is none.
-        k: places that are looked at.
+        k: places that count.
     """
     total, hits = 0.0, 0
     for place, item in enumerate(ranking[:k], start=1):
@@ -86,13 +89,13 @@ def average_precision(ranking: Sequence[str], relevant: AbstractSet[str], k: int
 def instance_coverage(
     ranking: Sequence[str], labels: AbstractSet[str], gallery: Mapping[str, str], k: int
 ) -> float:
-    """Share of a query's distinct labels that the first K places hold.
+    """Share of a query's distinct labels that the first K places hold: S-recall@K, 0 to 1.
 
     Args:
         ranking: ids of gallery items, best first; ids that `gallery` lacks find nothing.
         labels: the query's labels, at least one.
         gallery: label of each gallery item by its id.
-        k: places that are looked at.
+        k: places that count.
     """
     found = {gallery.get(item) for item in ranking[:k]}
     return sum(label in found for label in labels) / len(labels)

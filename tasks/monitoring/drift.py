@@ -1,4 +1,6 @@
-"""How far what comes in is from what a champion was judged on: profiles, and their comparison.
+"""Drift: served queries and today's catalogue compared with the profile of the champion.
+
+A profile describes the queries and photos that the champion was judged on.
 
 Pure functions of records. A profile keeps 101 quantiles of every figure, so that it fits into a
 property of the collection that it describes; distributions are compared by the

@@ -1,4 +1,4 @@
-"""What a drift watch leaves to look at."""
+"""The report of a drift watch: JSON, CSV and a picture."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -10,7 +10,9 @@ from tasks.tokens.backbone import BACKBONE
 
 
 def checkpoint_name(workspace: Workspace, params: Params, rows: Sequence[str]) -> str:
-    """Of a training's checkpoint: its inputs and code, so that no run goes on from another's.
+    """The file name of a training's checkpoint: a digest of inputs and code.
+
+    So no run resumes from a checkpoint of other data, parameters or code.
 
     Args:
         workspace: with the features and the network that made them.

@@ -86,7 +86,7 @@ class Decision(BaseModel):
 
 
 def decide(candidate: Candidate, champion: Measurement | None, params: Params) -> Decision:
-    """Judge a candidate by all rules of design section 5.
+    """Judge a candidate by every rule: floors, parity, int8, index, time, champion, slices, replay.
 
     Args:
         candidate: what was measured of it.

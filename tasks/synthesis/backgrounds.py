@@ -48,7 +48,7 @@ def _grain(width: int, height: int, random: np.random.Generator) -> NDArray[np.f
 
 
 def _pattern(width: int, height: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """Two colours in stripes, checks, dots or rays: wallpaper, tiles, cloth and print."""
+    """Two colours in stripes, checks, dots or rays: wallpaper, tiles, cloth and paper."""
     x = np.arange(width, dtype=np.float32)[None, :] - np.float32(random.uniform(0, width))
     y = np.arange(height, dtype=np.float32)[:, None] - np.float32(random.uniform(0, height))
     turn = np.float32(random.choice([0, 0, np.pi / 2, random.uniform(0, np.pi)]))

@@ -1,6 +1,6 @@
 """Cuts products out of their own photos, without labels: the detector's training material.
 
-The cascade of docs/decisions.md: a flood fill from the border where the background is white, else
+A cascade: a flood fill from the border where the background is white, else
 GrabCut (Rother et al., SIGGRAPH 2004) seeded by what differs from the background's colours, else
 GrabCut inside a rectangle. A mask that does not look like one solid product is refused.
 """

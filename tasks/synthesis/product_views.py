@@ -1,4 +1,4 @@
-"""A product as a bundle photo shows it: small, turned, among others, cut out by a box that errs."""
+"""Views: a product pasted into a made-up bundle photo and cropped by an inexact box."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,11 +42,11 @@ class Scenery:
 def seen(
     product: Sprite, scenery: Scenery, side: int, random: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Show a product in a scene.
+    """Paste a product into a scene, small, turned and partly hidden, and crop it by an inexact box.
 
     Args:
-        product: what is shown; it is not mirrored, for print never is.
-        scenery: the rest.
+        product: what is shown; it is not mirrored, since packaging never is.
+        scenery: neighbours, backgrounds and how often what happens.
         side: of the crop, pixels.
         random: the same state gives the same scene.
 
@@ -138,7 +138,7 @@ def draw_views(
         random: that all draws come from.
         threads: that cut out; 0: as many as cores.
     """
-    # OpenCV lets go of the interpreter while it cuts.
+    # OpenCV releases the interpreter's lock while it cuts.
     with ThreadPoolExecutor(threads or None) as pool:
         pairs = list(pool.map(partial(_product, params=params.detect.cutouts), files, boxes))
     products = [product for product, _ in pairs]

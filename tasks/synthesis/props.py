@@ -1,7 +1,7 @@
-"""What holds products in shop photos and is no product itself: shelves, boxes and hands.
+"""Props of pseudo-bundles, which hold products and are none: shelves, boxes and hands.
 
-All are drawn plainly, in any colour, with or without outlines and shading: the detector shall learn
-that such forms are not searched for, not how they look in one catalogue.
+All are drawn plainly, in any colour, with or without outlines and shading, so that the detector
+learns to ignore such forms and not how they look in one catalogue.
 """
 
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ def close_box(
     _panel(scene, wall, colour, _outline(random))
     (x0, y0), (x1, y1) = wall[0], wall[2]
     for _ in range(int(random.integers(0, 3))):
-        # Tape, handles and prints.
+        # Tape, handles and printing.
         x, y = random.uniform(x0, x1), random.uniform(y0, y1)
         wide, tall = random.uniform(0.02, 0.2) * (x1 - x0), random.uniform(0.1, 0.6) * (y1 - y0)
         _panel(scene, _rectangle(x, y, min(x + wide, x1), min(y + tall, y1)), _colour(random), 0)

@@ -55,7 +55,7 @@ def begin(work: Path) -> None:
 
 
 def check_begun(work: Path) -> None:
-    """Refuse to write into a work folder that is not there: whoever began sees other inputs.
+    """Refuse to write into a work folder that is not there: it was begun for other inputs.
 
     Raises:
         UserError: no such folder.
@@ -99,7 +99,7 @@ T = TypeVar("T")
 
 
 def prefetched(draw: Callable[[int], T], numbers: Sequence[int]) -> Iterator[T]:
-    """What `draw` makes of each number, the next one's while the caller works on this one's."""
+    """Yield `draw(number)` for each number in order; a thread draws the next one meanwhile."""
     with ThreadPoolExecutor(1) as pool:
         waiting: deque[Future[T]] = deque()
         for number in numbers:

@@ -16,20 +16,20 @@ from tasks.data.photos import PhotoCheck
 from tasks.data.table import COLUMNS, QUERIES, parse_boxes, parse_labels
 
 
-def row_facts(rows: pd.DataFrame, inspections: Iterable[PhotoCheck]) -> pd.DataFrame:
+def row_facts(rows: pd.DataFrame, photos: Iterable[PhotoCheck]) -> pd.DataFrame:
     """What is known of each row by itself.
 
     Args:
         rows: as `tasks.data.table.read_rows` gives them.
-        inspections: of each row's photo.
+        photos: the check of each row's photo, in the order of `rows`.
 
     Returns:
         `COLUMNS` of the rows with labels and boxes parsed (boxes None where they are absent or
-        broken), width and height of the photo, its `hash` (uint64) and what the checks look at;
+        broken), width and height of the photo, its `hash` (uint64) and what the checks read;
         the index is that of `rows`.
     """
     columns = rows[list(COLUMNS)].to_dict("records")
-    facts = [_facts(row, photo) for row, photo in zip(columns, inspections, strict=True)]
+    facts = [_facts(row, photo) for row, photo in zip(columns, photos, strict=True)]
     return pd.DataFrame(facts, index=rows.index).astype({"hash": "uint64"})
 
 

@@ -35,10 +35,10 @@ def test_usage_tracking_is_off() -> None:
 
 
 def test_retrain_walks_the_road_of_dvc() -> None:
-    from flows.retrain import ROAD
+    from flows.retrain import PIPELINE
 
     pipeline = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
-    assert list(ROAD) == list(pipeline["stages"])
+    assert list(PIPELINE) == list(pipeline["stages"])
 
 
 def test_a_promotion_without_an_ingestion_says_what_to_do(project: Project) -> None:

@@ -14,7 +14,7 @@ from tests.support.clones import git
 from tests.support.pages import commands, run
 from tests.support.served import serving
 
-pytestmark = [pytest.mark.road, pytest.mark.usefixtures("prefect_server")]
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("prefect_server")]
 
 
 def test_an_experiment_is_shown_beside_the_one_before(walked: Path) -> None:

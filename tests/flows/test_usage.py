@@ -1,4 +1,4 @@
-"""Every command and every snippet of README and docs, run in a clone that has walked the road."""
+"""Every command and every snippet of README and docs, run in a clone after a run of it."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
 from tests.support.clones import git
 
-pytestmark = pytest.mark.road
+pytestmark = pytest.mark.pipeline
 
 REPOSITORY = Path(__file__).parents[2]
 # Commands that speak of a running service, of a second clone or of a Prefect server are run beside

@@ -20,7 +20,7 @@ from uuid import UUID
 import psutil
 import yaml
 
-from flows.retrain import ROAD
+from flows.retrain import PIPELINE
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
 from tasks.evaluate import evaluate
@@ -49,7 +49,7 @@ def write_slowly(self, items, vectors, keypoints):
 Gallery.insert = write_slowly
 run_stage(ingest)
 """
-GIVEN = ROAD[: ROAD.index("ingest")]
+GIVEN = PIPELINE[: PIPELINE.index("ingest")]
 WAIT_S = 600.0
 """Of a busy machine."""
 

@@ -1,4 +1,4 @@
-"""Pictures with a print that keypoints hold on to."""
+"""Pictures with texture in which SIFT finds keypoints."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ SETTINGS = KeypointSettings(
 
 
 def printed(seed: int, width: int = 120, height: int = 180) -> Photo:
-    """Shapes of many colours on a plain ground; another seed is another print."""
+    """Shapes of many colours on a plain ground; another seed is another texture."""
     rng = np.random.default_rng(seed)
     photo = np.full((height, width, 3), 235, np.uint8)
     for _ in range(60):

@@ -106,7 +106,7 @@ class PrecisionSettings(BundleSection):
 
 
 class OpenSetSettings(BundleSection):
-    """How likely an instance's product is in the catalogue: a logistic function of its search."""
+    """The model of the open-set score, see `unbundle.ranking.open_set`."""
 
     weights: dict[str, float]
     """By `unbundle.ranking.open_set.FEATURES`, and `bias`."""
@@ -136,11 +136,12 @@ class Bundle(BundleSection):
     embedding: EmbeddingSettings
     keypoints: KeypointSettings
     verification: dict[Modality, float] = {}
-    """What an inlier adds to a score, by what a query has; see `geometric_verification.bonus`."""
+    """Weight of `geometric_verification.bonus` in a score, by what a query has."""
     fusion: dict[str, float] | None = Field(default=None, alias="merging")
-    """Weights of `unbundle.ranking.fusion.EVIDENCE`; None interleaves the instances' rankings."""
+    """Rank fusion: weights of `unbundle.ranking.fusion.EVIDENCE`; None interleaves the rankings."""
     open_set: dict[Modality, OpenSetSettings] = Field(default={}, alias="known")
-    """By what a query has; empty where no labelled dev query could tell, and never of a title."""
+    """The open-set score's model, by what a query has; none for titles alone, and empty where no
+    labelled dev query could calibrate it."""
     parity: dict[str, Any] = {}
     """Differences of the fp32 networks to torch's, by network."""
     int8: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""What the networks see in photos: proposals, and the visual tokens of boxes.
+"""Detector and backbone on ONNX Runtime: photos to proposals, boxes to visual tokens.
 
 Queries, ingestion and the export, which measures what int8 costs, run the same code.
 """

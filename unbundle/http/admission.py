@@ -1,4 +1,4 @@
-"""Where requests are taken in: each gets a place, a worker and its time, or a refusal."""
+"""Admission of requests: each gets a place, a worker and a time limit, or is refused."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ Read = Callable[[Request], Awaitable[Callable[[], Result]]]
 
 
 class Admission:
-    """Takes requests in: a place, a body, a worker, all within the time."""
+    """Admits requests: a place, then the body, then a worker, all within the time limit."""
 
     def __init__(self, live: LiveChampion, workers: Workers, limits: Limits) -> None:
         self.live, self._workers, self._limits = live, workers, limits

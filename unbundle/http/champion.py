@@ -37,7 +37,7 @@ class State:
     bundle: str | None
     """Version of the bundle that made the collection."""
     answers: bool
-    """Whether its collection did when it was last looked at."""
+    """Whether its collection answered when it was last asked for a row."""
     problem: str
     """Why what the alias names does not serve; empty while it does."""
     changes: int

@@ -12,7 +12,7 @@ _BEHIND = "#ffffff"  # a transparent photo: shops show their goods on white
 def find_photo(folder: Path, image: str) -> Path | None:
     """The file that a stored path names; None where it is missing or not in the folder.
 
-    Links in the folder are followed: whoever owns it set them (DVC does).
+    Links in the folder are followed: its owner set them (DVC does).
     """
     relative = Path(image)
     if relative.is_absolute() or ".." in relative.parts:

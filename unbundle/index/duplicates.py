@@ -7,7 +7,7 @@ from unbundle.base.errors import UserError
 from unbundle.index.gallery import MOST_HITS, MOST_QUERIES, Gallery, Hit, Rows
 
 _DEPTH = 16
-"""Hits of a photo that are looked at first: four times as many while all of them are near."""
+"""Hits of a photo that are searched first; four times as many while all of them are near."""
 
 _ROUNDING = 1e-6  # the product of a unit vector with itself may be a little less than 1
 
@@ -24,7 +24,7 @@ class Duplicate:
 
 
 def duplicates(gallery: Gallery, threshold: float) -> Iterator[Duplicate]:
-    """Every pair of photos of different products whose stored vectors are near, each pair once.
+    """Yield every pair of photos of different products whose stored vectors are near, each once.
 
     Rows are read page by page and their neighbours by one search of a few photos at a time; a
     call's answer has `MOST_HITS` hits at most, so memory does not grow with the catalogue. Milvus

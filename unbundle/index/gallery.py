@@ -70,7 +70,7 @@ class RowOrigin:
     digest: str
     """Of its item and photo, see `content_digest`."""
     source: str
-    """`digest` of the source catalogue's row when it was last looked at; empty where the source has
+    """`digest` of the source catalogue's row when it was last read; empty where the source has
     none. It differs from `digest` where a client of the service changed the row."""
 
 

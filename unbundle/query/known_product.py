@@ -1,4 +1,4 @@
-"""How likely the products of a query are in the catalogue, by the photos around its instances."""
+"""The open-set score of a query's instances: how likely the catalogue has their products."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,18 @@ from unbundle.ranking.open_set import NEAREST, Nearest, among, open_set_features
 def known_probabilities(
     bundle: Bundle, query: EncodedQuery, reranked: Sequence[Reranked]
 ) -> list[float | None]:
-    """The probability of each instance of a query; None where the bundle was not calibrated.
+    """The probability, for each instance of a query, that the gallery holds its product.
+
+    It reads the `NEAREST` best of the verified photos (`unbundle.ranking.open_set`).
 
     Args:
         bundle: that made the gallery.
         query: what was asked.
         reranked: what lies nearest to each of its instances.
+
+    Returns:
+        0 to 1 per instance: 0 where no photo was found, None for a title alone and where the bundle
+        was not calibrated for what the query has.
     """
     settings = bundle.open_set.get(query.encoded.modality)
     if settings is None or not query.keypoints:

@@ -1,7 +1,8 @@
-"""The photos nearest to an instance, reranked at once more: do they show the very same print?
+"""Re-ranking: the photos nearest to an instance are verified by their local features.
 
-A search compares pooled vectors, which lie close for the bottles of one brand. Of the nearest
-photos of each instance the keypoints are compared, and what is found again adds to their scores.
+A search compares pooled vectors, which lie close together for the products of one line. So the
+instance's keypoints are matched with those of its `KeypointSettings.photos` nearest gallery photos,
+and the matches that one similarity transform explains (inliers) add to a photo's score.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,27 +26,32 @@ class EncodedQuery:
 
 @dataclass(frozen=True)
 class Reranked:
-    """What lies nearest to one instance after the second look."""
+    """What lies nearest to one instance after re-ranking."""
 
     found: Found
     stored: Mapping[str, Stored]
-    """By id, of the photos that were reranked at, and of others; empty for a title alone."""
+    """Vectors and keypoints by id, of the verified photos of all the query's instances; empty for a
+    title alone."""
     evidence: Mapping[str, Evidence]
-    """By id, of the photos that were reranked at."""
+    """By id, of this instance's verified photos."""
 
 
 def rerank(
     gallery: Gallery, bundle: Bundle, asked: EncodedQuery, found: Sequence[Found]
 ) -> list[Reranked]:
-    """Verify the nearest photos of every instance of a query.
+    """Verify the nearest photos of every instance of a query, and rank them anew.
 
-    Their stored keypoints and vectors are read in one request.
+    Stored keypoints and vectors of all instances' photos are read in one request.
 
     Args:
         gallery: that was searched.
-        bundle: that made it.
+        bundle: that made it: keypoint settings, and what an inlier adds to a score.
         asked: the query.
-        found: what is nearest to each of its instances.
+        found: the search's result for each of its instances.
+
+    Returns:
+        One entry per instance, in the order of `found`. For a title alone nothing is verified and
+        the rankings are those of `found`.
     """
     if not asked.keypoints:
         return [Reranked(near, {}, {}) for near in found]
@@ -67,15 +73,18 @@ def rerank(
 
 
 def rescored(hits: Sequence[Hit], evidence: Mapping[str, Evidence], weight: float) -> list[Hit]:
-    """Hits with what the evidence adds to their scores, best first.
+    """Hits with `weight * bonus(inliers)` added to their scores, best first.
 
-    The photos without evidence are those that scored less than all others, and nothing is taken
-    away from any score: they stay behind.
+    A bonus is never negative, and hits without evidence scored less than all verified ones: so they
+    keep their scores and stay behind.
 
     Args:
         hits: best first.
         evidence: by id, of the first of them.
-        weight: of the bundle, by what the query has.
+        weight: `Bundle.verification` of the query's modality.
+
+    Returns:
+        The same hits by falling score, equal scores by id; verified ones have `inliers`.
     """
     scored = [
         replace(
@@ -91,8 +100,10 @@ def rescored(hits: Sequence[Hit], evidence: Mapping[str, Evidence], weight: floa
 
 
 def rescored_neighbours(near: Found, evidence: Mapping[str, Evidence], weight: float) -> Found:
-    """What lies nearest, with what the evidence adds (see `rescored`)."""
+    """Photos and products of one instance's search, both re-ranked (see `rescored`).
+
+    No product is added: of one that `near.products` lacks, better photos may not have been found.
+    """
     photos = rescored(near.photos, evidence, weight)
-    # Of the others there may be better photos than those that were found.
     sure = {hit.product for hit in near.products}
     return Found([hit for hit in best_per_product(photos) if hit.product in sure], photos)

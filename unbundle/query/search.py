@@ -105,7 +105,8 @@ class Instance:
     hits: tuple[Hit, ...]
     """One per product of the catalogue, best first."""
     known: float | None = None
-    """How likely its product is in the catalogue; None where the bundle was not calibrated."""
+    """The open-set score: the probability that its product is in the catalogue; None for a title
+    alone and where the bundle was not calibrated."""
     in_catalogue: bool = True
     """Whether a hit is left and `known` reaches the bundle's threshold; where it does not, the hits
     are what comes nearest."""
@@ -141,7 +142,7 @@ class Ranking:
     searched: list[list[str]]
     """Gallery ids of each instance as the index finds them, best first."""
     rankings: list[list[str]]
-    """The same after the second look."""
+    """The same after re-ranking."""
     merged: list[str]
     """The query's ranking, see `unbundle.ranking.fusion`."""
 
@@ -307,7 +308,7 @@ class ProductSearch:
             return None
         alone = len(instances) == 1
         best = [
-            # Beside boxes, the whole photo (score 0) shows what they show once more.
+            # Beside boxes, the whole photo (score 0) shows the same products again.
             hits[0] if instance.in_catalogue and (instance.score or alone) else None
             for instance, hits in zip(instances, found, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""One ranking of a query from the rankings of its instances."""
+"""Rank fusion: one ranking of a query from the rankings of its instances."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EVIDENCE = ("score", "gap", "rank")
-"""What speaks for an item that an instance found: its cosine, how far the cosine lies below the
+"""What fusion weighs of an item that an instance found: its cosine, how far that lies below the
 instance's best one, and the logarithm of its place (the first: 0)."""
 
 
@@ -22,15 +22,16 @@ def fuse(
     weights: Mapping[str, float],
     depth: int,
 ) -> list[str]:
-    """Rank every found item by its best instance's weighted evidence.
+    """Rank every found item by the largest weighted `EVIDENCE` that any instance gives it.
 
-    An item of a box that found its product beats the tenth item of any box, and a box that found
-    nothing near has little to say; interleaving would give all boxes an equal share.
+    So the first item of a box that found its product comes before the tenth item of any box, and
+    items of a box that found nothing near come late; interleaving would give all boxes an equal
+    share.
 
     Args:
         rankings: ids by instance, best first.
-        scores: their cosines.
-        weights: by `EVIDENCE`, of the bundle.
+        scores: their cosines, `[K]` per instance.
+        weights: by `EVIDENCE`, `Bundle.fusion`.
         depth: ids in the result at most, none twice.
     """
     factors = np.asarray([weights[name] for name in EVIDENCE], np.float32)

@@ -1,9 +1,10 @@
-"""Is an instance's product in the catalogue at all? A probability from what its search found.
+"""The open-set score: the probability that an instance's product is in the catalogue at all.
 
-How well the best product fits says little by itself; much lies in how the photos around it compare,
-term by term of the embedding: a term that the search weighs low may still tell a stranger. And most
-in whether the best product's photos show the very same print
-(`unbundle.vision.geometric_verification`).
+A logistic regression and boosted trees read `FEATURES` of the instance's nearest photos; each is
+explained in the table "Features of the open-set score" of docs/glossary.md. The best product's
+score says little by itself. More is in the cosines of the single terms of the embedding, also of
+terms that the search weighs low, and most in how many local features of the instance are found
+again on the best product's photos (`unbundle.vision.geometric_verification`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,16 +19,13 @@ from unbundle.ranking.embedding import TERMS
 from unbundle.vision.geometric_verification import Evidence
 
 NEAREST = 20
-"""Photos around an instance that are looked at."""
+"""Photos of an instance's re-ranked search that the features are computed from."""
 
 _OTHERS = 5
-"""Products that the best one is compared with together."""
+"""Runners-up, beyond the best product, whose mean score `ahead` compares with."""
 
 SEEN = ("raw", "colour", "visual", "joint")
 """Terms that compare an instance with gallery photos as they compare with one another."""
-
-PRINT = ("keypoints", "inliers", "inliers_any", "inliers_lead", "inliers_all", "share")
-MATCH = ("like", "spread", "skew")
 
 FEATURES = (
     "score",
@@ -37,21 +35,21 @@ FEATURES = (
     *(f"nearest_{term}" for term in TERMS),
     *(f"first_{term}" for term in TERMS),
     *(f"beyond_{term}" for term in SEEN),
-    *PRINT,
-    *MATCH,
+    "keypoints",
+    "inliers",
+    "inliers_any",
+    "inliers_lead",
+    "inliers_all",
+    "share",
+    "like",
+    "spread",
+    "skew",
 )
-"""The best product's score, its lead over the second and over the mean of the next five, and the
-mean score of its photos; by term the largest cosine of any photo, and of the best product's; by
-term of `SEEN` how much nearer the other products' photos are to the instance than to the best
-product's, in the mean: a stranger lies elsewhere among them than the product that it resembles.
-
-`PRINT`, logarithms of counts: the instance's keypoints; the most inliers of any of the best
-product's photos, of any photo, by how much more than of the others' photos, and of all the best
-product's photos together; the largest share of the instance's keypoints. `MATCH`, of that product's
-photo of most inliers: inliers of like colours, spread of their colours, and skew."""
+"""Names of the 33 features, in the order of the trees' indices; docs/glossary.md explains each."""
 
 SPREAD, SKEW = 5.0, 0.1
-"""What counts for a photo of too few inliers to tell: about what strangers' photos have."""
+"""`spread` and `skew` of a photo with too few inliers to measure them: about the mean of photos of
+other products."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +57,12 @@ class Nearest:
     """The photos nearest to one instance, best first, `NEAREST` or as many as there are, n > 0.
 
     Attributes:
-        scores: `[n]`.
-        products: of each photo, `[n]`.
-        cosines: with the instance, `[n]` by term of `unbundle.ranking.embedding.TERMS`.
-        among: with one another, `[n, n]` by term of `SEEN`.
-        evidence: of each photo, `[n]`.
-        keypoints: of the instance.
+        scores: of the photos after re-ranking, `[n]`.
+        products: what each photo shows, `[n]`.
+        cosines: of instance and photos, `[n]` by term of `unbundle.ranking.embedding.TERMS`.
+        among: cosines of the photos with one another, `[n, n]` by term of `SEEN`.
+        evidence: geometric verification of each photo, `[n]`.
+        keypoints: how many the instance has.
     """
 
     scores: NDArray[np.float32]
@@ -79,7 +77,7 @@ class Tree(BaseModel):
     """A regression tree over the features; nodes by number, the root first.
 
     Attributes:
-        feature: which of `FEATURES` a node looks at, -1 for a leaf (`sign` in `bundle.json`).
+        feature: index in `FEATURES` that a node compares, -1 for a leaf (`sign` in `bundle.json`).
         limit: up to which its value goes left.
         left, right: the next node.
         value: of a leaf.
@@ -99,7 +97,7 @@ class Tree(BaseModel):
         if any(len(row) != nodes for row in (self.limit, self.left, self.right, self.value)):
             raise ValueError(f"expected {nodes} numbers of each kind, one per node")
         for node, feature in enumerate(self.feature):
-            # Later nodes only: no walk goes round in circles.
+            # Later nodes only, so that every walk ends.
             after = all(node < child < nodes for child in (self.left[node], self.right[node]))
             if not (feature == -1 or (0 <= feature < len(FEATURES) and after)):
                 raise ValueError(f"node {node}: expected a feature and two later nodes, or a leaf")
@@ -123,7 +121,11 @@ def among(parts: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.floa
 
 
 def open_set_features(nearest: Nearest) -> NDArray[np.float64]:
-    """Values of `FEATURES`, `[S]`, for one instance."""
+    """The values of `FEATURES`, float64 `[33]`, of one instance.
+
+    Args:
+        nearest: its nearest photos; the first one shows the best product.
+    """
     scores, first = nearest.scores, nearest.products[0]
     best: dict[str, float] = {}
     for product, score in zip(nearest.products, scores.tolist(), strict=True):
@@ -155,7 +157,7 @@ def open_set_features(nearest: Nearest) -> NDArray[np.float64]:
 
 
 def _match_features(nearest: Nearest, own: NDArray[np.bool_]) -> list[float]:
-    """Values of `PRINT` and `MATCH`; `own` `[n]` says which photos show the best product."""
+    """The features from `keypoints` on; `own` `[n]` says which photos show the best product."""
     counts = np.asarray([one.inliers for one in nearest.evidence])
     best = nearest.evidence[int(np.where(own, counts, -1).argmax())]
     others = counts[~own].max(initial=0)
@@ -176,7 +178,13 @@ def _match_features(nearest: Nearest, own: NDArray[np.bool_]) -> list[float]:
 def probability(
     values: NDArray[np.float64], weights: Mapping[str, float], trees: Sequence[Tree] = ()
 ) -> float:
-    """The logistic function of the weighted `FEATURES` `[S]`, the bias and the trees."""
+    """The open-set score, 0 to 1: the logistic function of weighted features, bias and trees.
+
+    Args:
+        values: of `open_set_features`, `[33]`.
+        weights: by `FEATURES`, and `bias`.
+        trees: whose values are added to the weighted sum.
+    """
     total = weights["bias"] + values @ np.asarray([weights[name] for name in FEATURES])
     total += sum(tree(values) for tree in trees)
     return float(1 / (1 + np.exp(-total)))

@@ -24,7 +24,7 @@ from unbundle.query.search import ProductSearch, Question
 from unbundle.vision.imaging import Photo, open_photo
 
 PARTS = ("decode", "detector", "backbone", "capture", "search", "verify", "known", "rest")
-"""`verify`: keypoints; `known`: whether products are in the catalogue; `rest`: resizing, boxes,
+"""`verify`: local features and re-ranking; `known`: the open-set score; `rest`: resizing, boxes,
 tokens and everything else that is no network."""
 
 TABLE = "catalogue.csv"

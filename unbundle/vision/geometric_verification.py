@@ -1,10 +1,10 @@
-"""Is it the very same print? Keypoints of an instance found again on photos of the gallery.
+"""Geometric verification: which local features of an instance are found again on gallery photos.
 
-Each keypoint of the instance looks for the like on a candidate's photo; matches count as far as one
-move, turn and scaling takes all of them from the instance to the photo (Lowe 2004; RANSAC, Fischler
-and Bolles 1981). Two products of one brand match in places here and there, the same product all
-over; and unlike a network's similarity the count needs no training, so it holds for products that
-training never saw.
+Each keypoint of the instance is matched with the nearest descriptor on a candidate's photo, unless
+the second nearest is about as near (ratio test, Lowe 2004). Matches that one similarity transform
+(translation, rotation, scale) takes from instance to photo are its inliers (RANSAC, Fischler and
+Bolles 1981). Two products of one brand share a few matches, two photos of one product many; and the
+count needs no training, so it holds for products that training never saw.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from unbundle.vision.keypoints import Keypoints, KeypointSettings
 
 FEWEST = 5
-"""Inliers from which their colours and proportions say something."""
+"""Inliers from which `spread` and `skew` are measured."""
 
 _SCALES = (1 / 3, 3)
-"""Of a product between two photos of it, both cropped: beyond these a move is an accident."""
+"""Of a product between two crops of it: a transform that scales by less or more is an accident."""
 
 _TURNS = 500
-"""Tries of RANSAC."""
+"""Iterations of RANSAC."""
 
 _FAR = np.float32(1e6)
 """More than any two descriptors differ by."""
@@ -31,12 +31,12 @@ _FAR = np.float32(1e6)
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a photo showing an instance's product.
+    """What geometric verification found for one instance and one photo.
 
     Attributes:
         inliers: matches that one similarity transform explains.
-        like: those of them whose colours differ as the other matches' do.
-        share: inliers of the instance's keypoints, 0 to 1.
+        like: inliers whose difference in chroma is within `KeypointSettings.like` of the median.
+        share: inliers divided by the instance's keypoints, 0 to 1.
         spread: mean distance of the inliers' differences in chroma from their median; in CIELAB's
             units, None with fewer than `FEWEST` inliers.
         skew: logarithm of how much more the best affine map stretches one direction than the other;
@@ -51,32 +51,36 @@ class Evidence:
 
 
 NONE = Evidence(0, 0, 0.0, None, None)
-"""Nothing speaks for it."""
+"""No transform explains enough matches."""
 
 _CHANCE = 3
-"""Inliers that a photo of anything has: a similarity transform is two matches and luck."""
+"""Inliers that a photo of anything has: two matches define a similarity transform, a third may fit
+by accident."""
 
 
 def bonus(inliers: int) -> float:
-    """What inliers count in a score: the logarithm of those beyond chance."""
+    """What inliers add to a score before the bundle's weight: `log(1 + inliers beyond _CHANCE)`."""
     return float(np.log1p(max(inliers - _CHANCE, 0)))
 
 
 def verify(
     query: Keypoints, candidates: Sequence[Keypoints], settings: KeypointSettings
 ) -> list[Evidence]:
-    """Compare an instance with some photos.
+    """Match an instance's keypoints with those of some photos.
 
     Args:
-        query: of the instance.
-        candidates: of the photos.
-        settings: of the bundle.
+        query: keypoints of the instance.
+        candidates: keypoints of each photo.
+        settings: of the bundle: ratio test, tolerance, what colours count as alike.
+
+    Returns:
+        The evidence of each photo, in the order of `candidates`.
     """
     longest = max((len(candidate) for candidate in candidates), default=0)
     if not len(query) or not longest:
         return [NONE] * len(candidates)
-    # A squared distance is |q|² - 2 (q·c - |c|² / 2): one product for all candidates gives what is
-    # in brackets. Rows that pad a candidate are as far as can be.
+    # A squared distance is |q|² - 2 (q·c - |c|² / 2): one matrix product for all candidates gives
+    # what is in brackets. Rows that pad a candidate are farther than any descriptor.
     count, dimension = query.descriptors.shape
     rows = np.zeros((len(candidates), longest, dimension + 1), np.float32)
     rows[:, :, dimension] = -_FAR
@@ -89,7 +93,7 @@ def verify(
     own = np.square(query.descriptors).sum(axis=1)[:, None]
     first = own - 2 * np.take_along_axis(likeness, nearest, axis=2)[:, :, 0]
     np.put_along_axis(likeness, nearest, -_FAR, axis=2)
-    # What is not clearly nearer than the next best is a part of a pattern.
+    # Lowe's ratio test: a match that is hardly nearer than the next best belongs to a pattern.
     matched = first < settings.ratio**2 * (own - 2 * likeness.max(axis=2))
     nearest = nearest[:, :, 0]
     return [

@@ -19,7 +19,7 @@ PADDING = 114 / 255
 
 
 UPLOADS = ("JPEG", "PNG", "WEBP")
-"""Formats that a stranger may send: each decoder that Pillow has besides is one more to attack."""
+"""Formats that the service decodes: each decoder that Pillow has besides is one more to attack."""
 
 
 def open_photo(source: Path | bytes) -> Photo:
@@ -43,7 +43,7 @@ def open_photo(source: Path | bytes) -> Photo:
 
 
 def open_upload(content: bytes, most_pixels: int) -> Photo:
-    """Decode the bytes of a stranger's image; its size is read before its pixels.
+    """Decode the bytes of an uploaded image; its size is read before its pixels.
 
     Raises:
         UserError: more pixels than `most_pixels`, or no JPEG, PNG or WebP that can be decoded.

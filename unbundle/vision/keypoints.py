@@ -1,9 +1,10 @@
-"""Local features of a product's photo: its print, place by place, whatever its size and angle.
+"""Local features: keypoints of a product's photo, with descriptors and colours.
 
-A network's pooled vector tells what kind of thing a photo shows; whether it is the very same thing
-is told by details. Keypoints are places that are found again on another photo of the same print
-(SIFT, Lowe 2004), each with a descriptor (RootSIFT, Arandjelović and Zisserman 2012, projected and
-rounded to bytes) and the colour around it. A gallery row carries those of its product as text.
+A network's pooled vector tells what kind of thing a photo shows; whether it is the very same
+product is told by details. Keypoints are places that are found again on another photo of the same
+packaging at another size and angle (SIFT, Lowe 2004), each with a descriptor (RootSIFT,
+Arandjelović and Zisserman 2012, projected and rounded to bytes) and the mean chroma around it. A
+gallery row holds those of its product as text.
 """
 
 import base64
@@ -39,7 +40,7 @@ _FEWEST = 4
 
 
 class KeypointSettings(BaseModel):
-    """From crops to keypoints, and when two photos show one print."""
+    """How keypoints are found in a crop, and which matches of two crops count."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,7 +57,7 @@ class KeypointSettings(BaseModel):
     tolerance: float = Field(default=5.0, gt=0)
     """Pixels by which a match may miss the place that the others give it."""
     like: float = Field(default=6.0, gt=0)
-    """Difference in chroma up to which an inlier's colours count as the others' do."""
+    """Chroma difference of an inlier less the median one: up to this distance its colours agree."""
     photos: int = Field(ge=1)
     """The nearest photos of an instance that are verified."""
     dimension: int = Field(ge=1, le=ROOTSIFT)

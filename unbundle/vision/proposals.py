@@ -7,7 +7,7 @@ is one: where all other boxes are weak and cross the best, they are worse guesse
 Where no box is sure, the whole photo comes last as one more proposal, with score 0: a photo unlike
 all that the detector has seen is still searched for as a whole. Sure boxes keep it out: of all the
 queries of the demo, of grocery and of the tests' third style it would find three products that
-their boxes miss, and cost every query a list to merge.
+their boxes miss, and cost every query one more list to fuse.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ INSIDE = 0.85
 """Share of a box's area that makes it lie inside another."""
 
 CANDIDATES = 256
-"""Best boxes that are looked at, at most; suppression compares each with each. A product claims
+"""Best boxes that suppression compares, each with each, at most. A product claims
 about ten cells (`detect.training.candidates`), so that far more than `max_proposals` are among
 them."""
 

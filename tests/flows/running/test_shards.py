@@ -141,16 +141,16 @@ def test_a_cluster_of_a_flows_own_listens_on_the_loopback_only(cluster: LocalClu
 
 def test_shards_are_spread_only_where_dvc_would_run_the_stage(project: Project) -> None:
     @flow
-    def road() -> Any:
+    def pipeline() -> Any:
         return run_stages(root, "features")
 
     root = project({"features": STAGE})
-    assert road(return_state=True).message == "features ran"
+    assert pipeline(return_state=True).message == "features ran"
     change_params(root, orchestrate={"workers": 2})
-    assert road(return_state=True).message == "features was up to date"
+    assert pipeline(return_state=True).message == "features was up to date"
     (root / "features.py").write_text(f"{STAGE} # changed")
     missing = f"{root.resolve()}/data/manifest.parquet: missing; run the stage that makes it first"
-    assert road(return_state=True).message == missing
+    assert pipeline(return_state=True).message == missing
 
 
 @pytest.mark.parametrize(

@@ -51,11 +51,11 @@ def test_every_instance_is_asked_with_and_without_its_product() -> None:
     assert found.known.tolist() == [True, False]
     assert found.modalities.tolist() == ["both", "both"]
     # The second soap is no other product; without soap, tea leads jam.
-    np.testing.assert_allclose(found.signs[:, :2], [[0.9, 0.4], [0.5, 0.4]], rtol=1e-6)
-    nearest = found.signs[:, FEATURES.index("nearest_raw")]
+    np.testing.assert_allclose(found.features[:, :2], [[0.9, 0.4], [0.5, 0.4]], rtol=1e-6)
+    nearest = found.features[:, FEATURES.index("nearest_raw")]
     np.testing.assert_allclose(nearest, [0.9, 0.5], rtol=1e-6)
     # The photos have nothing in common with one another.
-    beyond = found.signs[:, FEATURES.index("beyond_raw")]
+    beyond = found.features[:, FEATURES.index("beyond_raw")]
     np.testing.assert_allclose(beyond, [(0.5 + 0.1) / 2, 0.1], rtol=1e-6)
 
 
@@ -67,11 +67,11 @@ def test_what_shows_the_very_print_comes_first_with_and_without_the_product() ->
     seen = reranker({2: 10, 3: 300}, 1, weight=0.1, photos=3)
     found = trials(scores, heads, parts, LABELS, ["soap"], "both", seen)
     tea, jam = 0.8 + 0.1 * np.log(8), 0.1 + 0.1 * np.log(298)
-    np.testing.assert_allclose(found.signs[:, 0], [tea, tea], rtol=1e-6)
-    np.testing.assert_allclose(found.signs[:, 1], [tea - 0.9, tea - jam], rtol=1e-6)
-    inliers = found.signs[:, FEATURES.index("inliers")]
+    np.testing.assert_allclose(found.features[:, 0], [tea, tea], rtol=1e-6)
+    np.testing.assert_allclose(found.features[:, 1], [tea - 0.9, tea - jam], rtol=1e-6)
+    inliers = found.features[:, FEATURES.index("inliers")]
     np.testing.assert_allclose(inliers, np.log([11, 11]), rtol=1e-6)
-    assert found.signs[0, FEATURES.index("inliers_any")] == pytest.approx(np.log(11))
+    assert found.features[0, FEATURES.index("inliers_any")] == pytest.approx(np.log(11))
 
 
 def test_a_product_that_the_gallery_lacks_anyway_tells_nothing() -> None:
@@ -83,8 +83,8 @@ def _separable(count: int, overlap: float) -> Trials:
     rng = np.random.default_rng(3)
     known = np.arange(count) % 2 == 0
     score = np.where(known, 0.8, 0.4) + rng.normal(0, overlap, count)
-    signs = np.stack([score, score / 2, *[np.full(count, 0.9)] * (len(FEATURES) - 2)], axis=1)
-    return Trials(signs, known, np.full(count, "both"))
+    features = np.stack([score, score / 2, *[np.full(count, 0.9)] * (len(FEATURES) - 2)], axis=1)
+    return Trials(features, known, np.full(count, "both"))
 
 
 def test_the_threshold_keeps_the_wanted_rate_of_false_accepts() -> None:
@@ -101,12 +101,12 @@ def test_the_threshold_keeps_the_wanted_rate_of_false_accepts() -> None:
 
 
 def _noisy(count: int, seed: int) -> Trials:
-    """Trials that one sign tells a little of, and the others nothing."""
+    """Trials that one feature tells a little of, and the others nothing."""
     rng = np.random.default_rng(seed)
     known = np.arange(count) % 2 == 0
-    signs = rng.normal(size=(count, len(FEATURES)))
-    signs[:, 0] += known
-    return Trials(signs, known, np.full(count, "both"))
+    features = rng.normal(size=(count, len(FEATURES)))
+    features[:, 0] += known
+    return Trials(features, known, np.full(count, "both"))
 
 
 def test_the_threshold_holds_for_strangers_that_the_fit_has_not_seen() -> None:
@@ -121,15 +121,15 @@ def test_the_threshold_holds_for_strangers_that_the_fit_has_not_seen() -> None:
 
 
 def test_signs_count_together() -> None:
-    """A stretched print tells something only where there is one, as here one sign by another."""
+    """Features interact: skew tells something only where there are inliers."""
     rng = np.random.default_rng(4)
     known = np.arange(1200) % 2 == 0
-    signs = rng.normal(size=(1200, len(FEATURES)))
-    signs[:, 0] *= np.where(signs[:, 1] > 0, 1, 6)
-    signs[:, 0] += np.where(known & (signs[:, 1] > 0), 3, 0)
-    fitted = fit_open_set(Trials(signs[:800], known[:800], np.full(800, "both")), 0.3)
+    features = rng.normal(size=(1200, len(FEATURES)))
+    features[:, 0] *= np.where(features[:, 1] > 0, 1, 6)
+    features[:, 0] += np.where(known & (features[:, 1] > 0), 3, 0)
+    fitted = fit_open_set(Trials(features[:800], known[:800], np.full(800, "both")), 0.3)
     assert fitted is not None
-    rest = Trials(signs[800:], known[800:], np.full(400, "both"))
+    rest = Trials(features[800:], known[800:], np.full(400, "both"))
     together = measure(rest, {"both": OpenSetSettings(**fitted)}, 10)
     alone = measure(rest, {"both": OpenSetSettings(**{**fitted, "trees": ()})}, 10)
     assert together is not None
@@ -145,7 +145,7 @@ def test_few_trials_are_calibrated_all_the_same() -> None:
 
 def test_one_kind_of_trials_calibrates_nothing() -> None:
     found = _separable(10, 0.1)
-    alone = Trials(found.signs, np.ones_like(found.known), found.modalities)
+    alone = Trials(found.features, np.ones_like(found.known), found.modalities)
     assert fit_open_set(alone, 0.1) is None
     assert measure(alone, {}, 10) is None
 
@@ -154,7 +154,7 @@ def test_trials_of_a_modality_without_calibration_do_not_count() -> None:
     fitted = fit_open_set(_separable(400, 0.2), false_accepts=0.1)
     assert fitted is not None
     titled = _separable(40, 0.2)
-    photos = Trials(titled.signs, ~titled.known, np.full(40, "photo"))
+    photos = Trials(titled.features, ~titled.known, np.full(40, "photo"))
     known = {"both": OpenSetSettings(**fitted)}
     both = measure(Trials.joined([titled, photos]), known, 10)
     assert both == measure(titled, known, 10)

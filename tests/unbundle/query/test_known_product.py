@@ -27,7 +27,7 @@ def search(served: Workspace) -> Iterator[ProductSearch]:
 
 @pytest.fixture(scope="module")
 def bundle(search: ProductSearch) -> Bundle:
-    """The champion's, calibrated so that every sign counts, for photos with a title only."""
+    """The champion's, calibrated so that every feature counts, for photos with a title only."""
     random = np.random.default_rng(5)
     weights = dict(zip((*FEATURES, "bias"), random.normal(size=len(FEATURES) + 1), strict=True))
     tree = Tree(
@@ -59,7 +59,7 @@ def told(
 
 
 def test_serving_tells_what_the_evaluation_measures(search: ProductSearch, bundle: Bundle) -> None:
-    """The signs of a search are those of all rows, as `open_set_trials` computes them."""
+    """The features of a search are those of all rows, as `open_set_trials` computes them."""
     query = ask(search, scene([3, 1, 5]), "red cream 3")
     found, encoded = told(search, bundle, query, nearest(search, query)), query.encoded
     rows = search.gallery.rows

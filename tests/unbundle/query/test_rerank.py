@@ -28,7 +28,7 @@ def local(photo: np.ndarray) -> Keypoints:
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
-    """Sisters whose vectors are the same, each with a print of its own."""
+    """Products whose vectors are the same, each with local features of its own."""
     path = tmp_path_factory.mktemp("sisters") / "milvus.db"
     with Database(str(path), create=True) as database:
         made = database.create_gallery("products_0123456789ab", 4, (), {"bundle": "b"})
@@ -64,7 +64,7 @@ def test_of_photos_that_lie_alike_the_one_with_the_same_print_comes_first(
         assert [hit.inliers for hit in near.found.photos[:6]] == [
             near.evidence[hit.id].inliers for hit in near.found.photos[:6]
         ]
-        # What was not reranked at keeps its score and its place.
+        # What was not verified keeps its score and its place.
         assert [hit.id for hit in near.found.photos[-2:]] == ["s6", "s7"]
 
 
@@ -105,7 +105,7 @@ def test_instances_are_looked_at_together_as_alone(gallery: Gallery) -> None:
 def test_a_shorter_list_is_the_beginning_of_a_longer_one(
     rows: list[tuple[float, str]], inliers: list[int], depth: int
 ) -> None:
-    """Whatever the keypoints say, as long as as many photos are reranked at."""
+    """Whatever the keypoints say, as long as as many photos are verified."""
     ordered = sorted(rows, key=lambda row: -row[0])
     hits = [
         Hit(f"h{place:02}", label, score, "", "") for place, (score, label) in enumerate(ordered)

@@ -121,7 +121,7 @@ def test_a_tree_that_leads_nowhere_is_refused(changes: dict[str, tuple[int, ...]
 
 
 @given(st.lists(COSINES, min_size=1, max_size=20), st.data())
-def test_signs_are_finite_numbers_of_any_neighbourhood(
+def test_features_are_finite_numbers_of_any_neighbourhood(
     scores: list[float], data: st.DataObject
 ) -> None:
     ordered = sorted(scores, reverse=True)
@@ -136,9 +136,11 @@ def test_signs_are_finite_numbers_of_any_neighbourhood(
     st.sampled_from(["score", "lead"]),
     st.floats(0.01, 1),
 )
-def test_more_of_a_sign_that_counts_is_more_likely_known(
-    values: list[float], sign: str, more: float
+def test_more_of_a_feature_that_counts_is_more_likely_known(
+    values: list[float], feature: str, more: float
 ) -> None:
-    raised = [value + more * (name == sign) for name, value in zip(FEATURES, values, strict=True)]
+    raised = [
+        value + more * (name == feature) for name, value in zip(FEATURES, values, strict=True)
+    ]
     before, after = (probability(np.asarray(row), WEIGHTS) for row in (values, raised))
     assert 0 <= before < after <= 1

@@ -1,4 +1,4 @@
-"""The whole road at `scale: tiny`, by the flow that a night would run.  pytest -m road"""
+"""The whole pipeline at `scale: tiny`, by the flow that a night would run.  pytest -m pipeline"""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from tasks.data.manifest import read_manifest
 from tests.support.clones import change_params
 from unbundle.index.database import CHAMPION, Database
 
-pytestmark = [pytest.mark.road, pytest.mark.usefixtures("prefect_server")]
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("prefect_server")]
 
 
 def champion(root: Path) -> str | None:
