@@ -25,6 +25,7 @@ import numpy as np
 from models.detector.network import Detector
 from models.onnx.export import image_session
 from tasks.base.params import Detect, load_params
+from tasks.data.splits import rows_of
 from tasks.data.table import QUERIES, TABLE, parse_boxes, parse_labels, read_rows
 from tasks.detection.proposals import Sighting, sightings
 from tasks.metrics.detection import Scene, summarise
@@ -52,7 +53,7 @@ def queries(catalogue: Path) -> list[Query]:
     """The queries of a catalogue that have boxes or show one product."""
     rows = read_rows(catalogue / TABLE)
     found = []
-    for row in rows[rows["split"].isin(QUERIES)].to_dict("records"):
+    for row in rows_of(rows, *QUERIES).to_dict("records"):
         truth = np.asarray(parse_boxes(row["boxes"]) or [], np.float32).reshape(-1, 4)
         products = len(parse_labels(row["labels"]))
         scene = row.get("scene") or ("one product" if products == 1 else "several")

@@ -34,6 +34,7 @@ from tasks.base.params import Params, load_params
 from tasks.base.progress import track
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
+from tasks.data.splits import rows_of
 from unbundle.base.errors import UserError
 from unbundle.encoding.bundle import BACKBONE, CAPTURE, DETECTOR, Bundle
 from unbundle.encoding.encoder import Encoder
@@ -157,16 +158,15 @@ def fill(database: Database, bundle: Bundle, rows: int, keypoints: Sequence[str]
 
 def printed(workspace: Workspace, bundle: Bundle) -> list[str]:
     """Keypoints of some photos of the gallery, as the index holds them."""
-    manifest = read_manifest(workspace.manifest)
-    images = manifest.loc[manifest["split"] == "gallery", "image"][:PRINTS]
+    images = rows_of(read_manifest(workspace.manifest), "gallery")["image"][:PRINTS]
     photos = [open_photo(workspace.catalogue / image) for image in images]
     return Encoder(bundle).encode_gallery(photos, [""] * len(photos)).keypoints
 
 
 def pick(workspace: Workspace, encoder: Encoder, instances: int) -> tuple[bytes, str]:
     """The first titled dev query in which the detector sees so many products."""
-    manifest = read_manifest(workspace.manifest)
-    asked = manifest[(manifest["split"] == "dev") & (manifest["caption"] != "")]
+    dev = rows_of(read_manifest(workspace.manifest), "dev")
+    asked = dev[dev["caption"] != ""]
     for image, caption in zip(asked["image"], asked["caption"], strict=True):
         path = workspace.catalogue / image
         if len(encoder.propose(open_photo(path)).boxes) == instances:

@@ -26,6 +26,7 @@ from models.capture.network import Attention, CaptureConfig, CaptureOutput
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
+from tasks.data.splits import rows_of
 from tasks.pretraining.batches import Batch, Pairs, Titles
 from tasks.pretraining.losses import CaptureForPretraining
 from tasks.pretraining.tokenizer import tokenizer_of
@@ -150,7 +151,7 @@ def main(
     """Time both, in turns, and print samples per second and what our step spends its time on."""
     params, workspace = load_params(), Workspace()
     manifest = read_manifest(workspace.manifest)
-    titles = manifest.loc[manifest["split"] == "train", "caption"].tolist()
+    titles = rows_of(manifest, "train")["caption"].tolist()
     tokenizer = tokenizer_of(params.pretrain, titles)
     stores = FeatureStore.open(workspace.features), FeatureStore.open(workspace.views)
     pairs = Pairs(manifest, *stores, tokenizer, params.pretrain)

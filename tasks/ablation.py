@@ -24,6 +24,7 @@ from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.calibration.encoded_queries import Arrays, StoredPhotos
+from tasks.data.splits import rows_of
 from tasks.evaluation.ablation import AblationData, keypoints_of, other_boxes, rank, scored
 from tasks.evaluation.ablation_table import write_table
 from tasks.evaluation.unseen import naming_unseen
@@ -77,7 +78,7 @@ def ablation(workspace: Workspace, params: Params, matrix: Ablation, name: str) 
 def _trained(
     workspace: Workspace, manifest: pd.DataFrame, params: Params, name: str
 ) -> tuple[CaptureModel, Tokenizer]:
-    titles = manifest.loc[manifest["split"] == "train", "caption"].tolist()
+    titles = rows_of(manifest, "train")["caption"].tolist()
     tokenizer = tokenizer_of(params.pretrain, titles)
     stores = FeatureStore.open(workspace.features), FeatureStore.open(workspace.views)
     pairs = Pairs(manifest, *stores, tokenizer, params.pretrain)

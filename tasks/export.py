@@ -29,7 +29,8 @@ from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.calibration.fit import Fitted, fit, fitted_queries
 from tasks.calibration.keypoint_matches import described, keypoint_settings
 from tasks.calibration.term_weights import DEPTH
-from tasks.data.manifest import read_manifest, spread
+from tasks.data.manifest import read_manifest
+from tasks.data.splits import rows_of, spread
 from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_folder, write_json
 from unbundle.base.errors import UserError
@@ -175,10 +176,10 @@ def _local(
 ) -> tuple[dict[int, Keypoints], KeypointSettings]:
     """Write the projection of descriptors; keypoints of all photos that the fits ask for."""
     settings = keypoint_settings(params)
-    train = spread(manifest[manifest["split"] == "train"], params.export.calibration_photos)
-    gallery = manifest[manifest["split"] == "gallery"]
-    asked = pd.concat([gallery, fitted_queries(manifest)])
-    projection, found = described(asked, train, workspace.catalogue, store, settings)
+    train = rows_of(manifest, "train")
+    sample = train.iloc[spread(len(train), params.export.calibration_photos)]
+    asked = pd.concat([rows_of(manifest, "gallery"), fitted_queries(manifest)])
+    projection, found = described(asked, sample, workspace.catalogue, store, settings)
     np.save(folder / PROJECTION, projection, allow_pickle=False)
     return found, settings
 

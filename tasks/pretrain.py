@@ -19,6 +19,7 @@ from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
+from tasks.data.splits import rows_of
 from tasks.pretraining.batches import Pairs
 from tasks.pretraining.checkpoint import checkpoint_name
 from tasks.pretraining.report import write_report
@@ -36,7 +37,7 @@ def pretrain(workspace: Workspace, params: Params) -> None:
         UserError: there is no training photo.
     """
     manifest = read_manifest(workspace.manifest)
-    titles = manifest.loc[manifest["split"] == "train", "caption"]
+    titles = rows_of(manifest, "train")["caption"]
     if len(titles) < 2:
         raise UserError(f"{workspace.manifest}: no rows of split train; add photos with titles")
     tokenizer = tokenizer_of(params.pretrain, list(titles))

@@ -14,6 +14,8 @@ from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
+from tasks.data.splits import rows_of
+from tasks.data.table import QUERIES
 from unbundle.base.errors import UserError
 from unbundle.cli import main
 
@@ -51,7 +53,7 @@ def _write_samples(workspace: Workspace, bundles: pd.DataFrame) -> None:
 
 def _bundles(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Held-out bundles of three products, in an order of the seed."""
-    held_out = manifest[manifest["split"].isin(["test", "dev"])]
+    held_out = rows_of(manifest, *QUERIES)
     bundles = held_out[held_out["labels"].map(lambda labels: len(set(labels)) == len(labels) == 3)]
     if bundles.empty:
         raise UserError("no labelled bundle of three products in dev or test; add one to show")

@@ -22,7 +22,9 @@ from tasks.base.import_closure import code_digest
 from tasks.base.params import Features, Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
+from tasks.data.box_columns import boxes_of
 from tasks.data.manifest import read_manifest
+from tasks.data.splits import single_photos
 from tasks.synthesis.product_views import Drawn, draw_views
 from tasks.tokens.backbone import BACKBONE, backbone_session, visual_tokens
 from tasks.tokens.shards import begin, finish, missing, prefetched, shard_path, work_folder
@@ -68,7 +70,7 @@ def _draw(workspace: Workspace, params: Params, work: Path, number: int, threads
     photos = _photos_a_shard(params)
     part = train.iloc[number * photos : (number + 1) * photos]
     files = [workspace.catalogue / image for image in part["image"]]
-    corners = boxes.loc[part["id"], ["x0", "y0", "x1", "y1"]].to_numpy(np.float32)
+    corners = boxes_of(boxes.loc[part["id"]])
     random = np.random.default_rng([params.seed, number])
     return draw_views(files, corners, params, random, threads)
 
@@ -95,8 +97,7 @@ def shard_folder(workspace: Workspace, params: Params) -> Path:
 
 
 def _photos(workspace: Workspace) -> pd.DataFrame:
-    manifest = read_manifest(workspace.manifest)
-    return manifest[(manifest["split"] == "train") & (manifest["kind"] != "multi")]
+    return single_photos(read_manifest(workspace.manifest))
 
 
 def _photos_a_shard(params: Params) -> int:

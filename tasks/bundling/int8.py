@@ -12,9 +12,9 @@ from tasks.base.progress import track
 from tasks.calibration.encoded_queries import Arrays, StoredPhotos
 from tasks.calibration.exact_search import gallery_cosines, rank_gallery
 from tasks.calibration.fit import Fitted
-from tasks.calibration.keypoint_matches import COLUMNS
 from tasks.calibration.term_weights import DEPTH
-from tasks.data.manifest import spread
+from tasks.data.box_columns import CORNERS, boxes_of
+from tasks.data.splits import labelled, products_of, rows_of, spread
 from tasks.metrics.ranking import Corrected, corrected, difference
 from tasks.tokens.store import FeatureStore
 from unbundle.encoding.bundle import BackboneSettings, DetectorSettings
@@ -27,8 +27,8 @@ _BATCH = 16
 
 def asked_rows(manifest: pd.DataFrame) -> pd.DataFrame:
     """Rows of the gallery and of labelled dev queries, which fits and the cost of int8 read."""
-    labelled = (manifest["split"] == "dev") & manifest["labels"].map(len).gt(0)
-    return manifest[labelled | (manifest["split"] == "gallery")]
+    rows = [labelled(manifest, "dev"), rows_of(manifest, "gallery")]
+    return pd.concat(rows).sort_index()
 
 
 def see(
@@ -59,7 +59,7 @@ def see(
         tokens.append(visual.tokens.astype(np.float16))
         places.append(visual.geometry[:, 0])
         for name, proposals in zip(names[start:], found, strict=False):
-            table = pd.DataFrame(proposals.boxes, columns=list(COLUMNS))
+            table = pd.DataFrame(proposals.boxes, columns=list(CORNERS))
             tables.append(table.assign(score=proposals.scores, id=name))
     shard = np.concatenate(tokens)
     index = pd.concat(tables, ignore_index=True)
@@ -83,10 +83,10 @@ def calibration(
         count: photos.
         detector, backbone: settings of the networks.
     """
-    train = manifest[manifest["split"] == "train"]
-    chosen = spread(train, count)
+    train = rows_of(manifest, "train")
+    chosen = train.iloc[spread(len(train), count)]
     rows = store.rows_by_id()
-    boxes = store.index[list(COLUMNS)].to_numpy(np.float32)
+    boxes = boxes_of(store.index)
     images, cut = [], []
     for name, image in zip(chosen["id"], chosen["image"], strict=True):
         photo: Photo = open_photo(catalogue / image)
@@ -118,7 +118,7 @@ def cost(
         None where the catalogue labels no dev query or has no gallery.
     """
     rows = asked_rows(manifest)
-    dev, gallery = rows[rows["split"] == "dev"], rows[rows["split"] == "gallery"]
+    dev, gallery = rows_of(rows, "dev"), rows_of(rows, "gallery")
     if dev.empty or gallery.empty:
         return None
     first, second = (_scored(dev, gallery, one, fitted) for one in (served, exact))
@@ -135,5 +135,5 @@ def _scored(
     names: list[str] = dev["id"].tolist()
     rankings = rank_gallery(names, asked, cosines, ids, fitted.merging)
     labels: Mapping[str, list[str]] = dict(zip(names, dev["labels"], strict=True))
-    products = dict(zip(ids, (found[0] for found in gallery["labels"]), strict=True))
+    products = dict(zip(ids, products_of(gallery), strict=True))
     return corrected(rankings, labels, products, [DEPTH])

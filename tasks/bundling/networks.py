@@ -20,7 +20,7 @@ from tasks.base.params import Params
 from tasks.base.workspace import Workspace
 from tasks.bundling.parity import Parity, compare
 from tasks.calibration.encoded_queries import Arrays, capture_inputs
-from tasks.data.manifest import spread
+from tasks.data.splits import spread
 from tasks.tokens.store import FeatureStore
 from unbundle.encoding.bundle import (
     BACKBONE,
@@ -54,7 +54,7 @@ class Exported:
 
 
 def _sample(workspace: Workspace, manifest: pd.DataFrame, count: int) -> list[Photo]:
-    images: list[str] = spread(manifest, count)["image"].tolist()
+    images: list[str] = manifest["image"].iloc[spread(len(manifest), count)].tolist()
     return [open_photo(workspace.catalogue / image) for image in images]
 
 
@@ -144,9 +144,8 @@ def bundle_capture(
     tokenizer = Tokenizer.from_file(str(workspace.capture / TOKENIZER))
     tokenizer.save(str(folder / TOKENIZER))
     store = FeatureStore.open(workspace.features)
-    rows = np.linspace(0, len(store.index) - 1, min(len(store.index), params.export.parity_photos))
     captions = manifest.set_index("id")["caption"]
-    chosen = [int(row) for row in rows]
+    chosen = spread(len(store.index), params.export.parity_photos)
     titles = [captions[store.index["id"].iloc[row]] for row in chosen]
     inputs = capture_inputs(store, chosen, titles, tokenizer, params.pretrain.model.title_tokens)
     with torch.inference_mode():

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from models.capture.onnx_heads import HEADS
 from models.capture.tokenizer import PAD
 from tasks.base.progress import track
+from tasks.data.box_columns import boxes_of
 from tasks.tokens.store import FeatureStore
 from unbundle.ranking.embedding import Modality, Vectors, seen_parts
 from unbundle.vision.boxes import Boxes
@@ -82,7 +83,7 @@ class StoredPhotos:
             chosen += mine
             titles += [caption if mode != "photo" else ""] * len(mine)
         heads = self._heads(chosen, titles, mode != "title", f"queries, {mode}")
-        boxes = self._store.index[["x0", "y0", "x1", "y1"]].iloc[chosen].to_numpy(np.float32)
+        boxes = boxes_of(self._store.index.iloc[chosen])
         return EncodedQueries(places, heads, boxes, chosen)
 
     def _heads(

@@ -21,7 +21,7 @@ from tasks.calibration.keypoint_matches import StoredReranker, comparing
 from tasks.calibration.open_set_fit import fit_open_set
 from tasks.calibration.open_set_trials import Trials, products, trials
 from tasks.calibration.term_weights import AnswerKey, DevQuery, fit_weights, quality
-from tasks.data.splits import is_fitted
+from tasks.data.splits import is_fitted, labelled, products_of, rows_of
 from unbundle.ranking.embedding import Modality, Vectors, term_scores
 from unbundle.vision.keypoints import Keypoints, KeypointSettings
 
@@ -66,11 +66,11 @@ def fit(
     start = {mode: getattr(params.weights, mode).model_dump() for mode in MODES}
     usual = params.verification[0]
     dev = fitted_queries(manifest)
-    rows = manifest[manifest["split"] == "gallery"]
+    rows = rows_of(manifest, "gallery")
     if dev.empty or rows.empty:
         return Fitted(start, dict.fromkeys(SEEN_MODES, usual))
     gallery = stored.gallery(rows)
-    answers = AnswerKey.of(rows["id"].tolist(), [found[0] for found in rows["labels"]])
+    answers = AnswerKey.of(rows["id"].tolist(), products_of(rows))
     weights: dict[Modality, dict[str, float]] = {}
     verification: dict[Modality, float] = {}
     known: dict[Modality, dict[str, Any]] = {}
@@ -90,7 +90,7 @@ def fit(
         found = _trials(dev, asked, scores, gallery, answers, mode, iou, reranker)
         if (calibrated := fit_open_set(found, params.false_accepts)) is not None:
             known[mode] = calibrated
-    half = len(dev) < int(((manifest["split"] == "dev") & manifest["labels"].map(len).gt(0)).sum())
+    half = len(dev) < len(labelled(manifest, "dev"))
     return Fitted(weights, verification, fusion, known, len(dev), half)
 
 
@@ -121,9 +121,8 @@ def fitted_queries(manifest: pd.DataFrame) -> pd.DataFrame:
     The half is that of `tasks.data.splits.is_fitted`: without test queries the evaluation uses dev,
     and its slice `held out` needs queries that nothing was fitted on.
     """
-    labelled = manifest[manifest["labels"].map(len) > 0]
-    dev = labelled[labelled["split"] == "dev"]
-    if (labelled["split"] == "test").any():
+    dev = labelled(manifest, "dev")
+    if not labelled(manifest, "test").empty:
         return dev
     return dev[dev["id"].map(is_fitted)]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tasks.base.params import Params, checked
 from tasks.base.progress import track
+from tasks.data.box_columns import boxes_of
 from tasks.tokens.store import FeatureStore
 from unbundle.ranking.embedding import Vectors
 from unbundle.vision.geometric_verification import Evidence, bonus, verify
@@ -27,8 +28,6 @@ from unbundle.vision.keypoints import (
     keypoints,
     rootsift,
 )
-
-COLUMNS = ("x0", "y0", "x1", "y1")
 
 Compare = Callable[[int, Sequence[int]], list[Evidence]]
 """From an instance and some gallery items, all by row number, to the evidence of each item."""
@@ -121,7 +120,7 @@ def described(
         The projection `[128, D]`, and keypoints by row of the store.
     """
     places = store.rows_by_id()
-    boxes = store.index[list(COLUMNS)].to_numpy(np.float32)
+    boxes = boxes_of(store.index)
     raw = (
         rootsift(open_photo(catalogue / image), boxes[places[name][0]], settings).descriptors
         for name, image in zip(sample["id"], sample["image"], strict=True)
@@ -139,7 +138,7 @@ def _keypoints(
 ) -> dict[int, Keypoints]:
     names, images = rows["id"].tolist(), rows["image"].tolist()
     places = store.rows_by_id()
-    boxes = store.index[list(COLUMNS)].to_numpy(np.float32)
+    boxes = boxes_of(store.index)
 
     def found_on(name: str, image: str) -> list[Keypoints]:
         photo = open_photo(catalogue / image)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -50,8 +49,3 @@ def read_manifest(path: Path) -> pd.DataFrame:
     for column in ("labels", "boxes"):
         frame[column] = pd.Series(table[column].to_pylist(), dtype="object")
     return frame
-
-
-def spread(rows: pd.DataFrame, count: int) -> pd.DataFrame:
-    """At most `count` rows, evenly spread."""
-    return rows.iloc[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]

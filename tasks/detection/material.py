@@ -9,6 +9,7 @@ import pandas as pd
 
 from tasks.base.params import Detect
 from tasks.base.progress import track
+from tasks.data.splits import single_photos
 from tasks.synthesis.cutouts import CERTAIN, Cutout, cut_out, shrink
 from tasks.synthesis.material import Material
 from tasks.synthesis.sprites import draw_shape, sprite_of
@@ -28,8 +29,7 @@ def gather_material(
     Raises:
         UserError: no train photo is of a single product or of unknown kind.
     """
-    kinds = manifest["kind"].isin(["single", ""])
-    images = manifest.loc[(manifest["split"] == "train") & kinds, "image"].tolist()
+    images = single_photos(manifest)["image"].tolist()
     if not images:
         raise UserError(
             "manifest: no row of split train and kind single; the detector learns from such photos"

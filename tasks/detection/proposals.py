@@ -11,14 +11,13 @@ from onnxruntime import InferenceSession
 
 from tasks.base.params import Detect
 from tasks.base.progress import track
+from tasks.data.box_columns import CORNERS
+from tasks.data.splits import spread
 from tasks.detection.pictures import Picture
 from tasks.metrics.detection import Scene
 from unbundle.vision.boxes import Boxes
 from unbundle.vision.imaging import Photo, letterbox, open_photo
 from unbundle.vision.proposals import select_proposals
-
-COLUMNS = ("x0", "y0", "x1", "y1", "score")
-
 
 Scenes = dict[str, tuple[list[Scene], list[Scene]]]
 """By split: labelled photos with all boxes down to `detect.match_floor`, for average precision, and
@@ -115,10 +114,11 @@ def _shown_rows(manifest: pd.DataFrame, count: int) -> set[int]:
     several = (manifest["kind"] != "single").to_numpy(bool)
     order = np.lexsort((np.arange(len(manifest)), ~several, ~boxed))
     pool = order[: max(count, int(boxed.sum()))]
-    places = np.linspace(0, len(pool) - 1, min(count, len(pool))).astype(int)
-    return {int(pool[place]) for place in places}
+    return {int(pool[place]) for place in spread(len(pool), count)}
 
 
 def _table(names: Sequence[str], rows: Boxes) -> pa.Table:
-    columns = {name: rows[:, place].astype(np.float32) for place, name in enumerate(COLUMNS)}
+    columns = {
+        name: rows[:, place].astype(np.float32) for place, name in enumerate((*CORNERS, "score"))
+    }
     return pa.table({"id": pa.array(names, pa.string()), **columns})

@@ -14,7 +14,9 @@ from tasks.calibration.fit import dev_queries, fit_verification, fitted_queries,
 from tasks.calibration.fusion_fit import fit_fusion
 from tasks.calibration.keypoint_matches import described, keypoint_settings
 from tasks.calibration.term_weights import DEPTH, AnswerKey, fit_weights
-from tasks.data.manifest import read_manifest, spread
+from tasks.data.box_columns import CORNERS
+from tasks.data.manifest import read_manifest
+from tasks.data.splits import products_of, rows_of, spread
 from tasks.evaluation.queries import LabelledQueries, read_queries
 from tasks.evaluation.variants import TableRow
 from tasks.metrics.ranking import corrected
@@ -45,8 +47,8 @@ class AblationData:
     def read(cls, workspace: Workspace, params: Params) -> "AblationData":
         """From the workspace's manifest."""
         manifest = read_manifest(workspace.manifest)
-        gallery = manifest[manifest["split"] == "gallery"]
-        answers = AnswerKey.of(gallery["id"].tolist(), [row[0] for row in gallery["labels"]])
+        gallery = rows_of(manifest, "gallery")
+        answers = AnswerKey.of(gallery["id"].tolist(), products_of(gallery))
         queries = read_queries(workspace, params)
         return cls(manifest, queries, fitted_queries(manifest), gallery, answers)
 
@@ -56,8 +58,8 @@ def keypoints_of(
 ) -> dict[int, Keypoints]:
     """Keypoints, by row of the feature store, of all photos that a verified row matches."""
     store, settings = FeatureStore.open(workspace.features), keypoint_settings(params)
-    train = material.manifest[material.manifest["split"] == "train"]
-    sample = spread(train, params.export.calibration_photos)
+    train = rows_of(material.manifest, "train")
+    sample = train.iloc[spread(len(train), params.export.calibration_photos)]
     rows = [material.gallery, material.dev, material.queries.frame]
     asked = pd.concat(rows).drop_duplicates("id")
     return described(asked, sample, workspace.catalogue, store, settings)[1]
@@ -79,7 +81,7 @@ def other_boxes(asked: pd.DataFrame, detected: pd.DataFrame, kind: str) -> pd.Da
             parts.append(detected[detected["id"] == photo])
             continue
         corners = np.asarray([list(box) for box in boxes], np.float32)
-        found = pd.DataFrame(corners, columns=["x0", "y0", "x1", "y1"])
+        found = pd.DataFrame(corners, columns=list(CORNERS))
         parts.append(found.assign(id=photo, score=np.float32(1)))
     together: pd.DataFrame = pd.concat(parts)[detected.columns.tolist()]
     return together

@@ -15,6 +15,7 @@ from tasks.base.params import Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
+from tasks.data.splits import labelled, products_of, rows_of, spread
 from unbundle.base.errors import UserError
 from unbundle.query.search import ProductSearch, Ranking
 from unbundle.vision.boxes import Boxes
@@ -106,24 +107,22 @@ def read_queries(workspace: Workspace, params: Params) -> LabelledQueries:
         UserError: neither split has a labelled row.
     """
     manifest = read_manifest(workspace.manifest)
-    gallery = manifest[manifest["split"] == "gallery"]
-    labelled = manifest[manifest["labels"].map(len) > 0]
+    gallery = rows_of(manifest, "gallery")
     wanted = params.evaluate.split
-    split = wanted if (labelled["split"] == wanted).any() else "dev"
-    frame = labelled[labelled["split"] == split].reset_index(drop=True)
+    split = "dev" if labelled(manifest, wanted).empty else wanted
+    frame = labelled(manifest, split).reset_index(drop=True)
     if frame.empty:
         raise UserError(
             f"{workspace.manifest}: no labelled row of split {wanted} or dev; label some queries"
         )
     if split != wanted:
         console.print(f"  no labelled query of split {wanted}: the figures cover {split}")
-    first = (labels[0] if len(labels) else "" for labels in gallery["labels"])
     return LabelledQueries(
         frame=frame,
         split=split,
-        gallery=dict(zip(gallery["id"], first, strict=True)),
+        gallery=dict(zip(gallery["id"], products_of(gallery), strict=True)),
         folder=workspace.catalogue,
-        corpus=manifest.loc[manifest["split"] == "train", "caption"].tolist(),
+        corpus=rows_of(manifest, "train")["caption"].tolist(),
     )
 
 
@@ -144,8 +143,7 @@ def median_latencies(
 
     They are asked in turn, so that whatever else the machine does slows all of them.
     """
-    places = np.linspace(0, len(queries.rows) - 1, min(count, len(queries.rows))).astype(int)
-    sample = [queries.rows[place] for place in places]
+    sample = [queries.rows[place] for place in spread(len(queries.rows), count)]
     times: list[list[float]] = [[] for _ in searches]
     # One round that is not timed: the first run of a network plans its memory.
     for query in [sample[0], *sample]:

@@ -14,6 +14,7 @@ from tasks.base.curves import Curves, draw_curves, write_curves
 from tasks.base.params import Evaluate, Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
+from tasks.data.splits import spread
 from tasks.evaluation.contact_sheet import HITS, Card, draw_sheet
 from tasks.evaluation.queries import LabelledQueries, Retrieved
 from tasks.evaluation.scores import Rankings, Scores
@@ -52,8 +53,10 @@ def write_report(
     worst_first = np.lexsort(
         (scores.corrected.average_precision[params.ks[0]], scores.corrected.coverage[params.ks[0]])
     )
-    count = min(params.pictures, len(queries.labels))
-    spread = np.linspace(0, len(queries.labels) - 1, count).astype(int)
+    places = {
+        "answers.jpg": spread(len(queries.labels), params.pictures),
+        "worst.jpg": worst_first[: params.pictures].tolist(),
+    }
     images = {hit.id: queries.folder / hit.image for hit in rows.hits}
     with atomic_folder(workspace.retrieval_report) as folder:
         query_table(queries, scores).to_parquet(folder / QUERY_TABLE, index=False)
@@ -63,9 +66,8 @@ def write_report(
             write_curves(folder / name, panel.columns)
         draw_curves(folder / "curves.png", list(curves.values()))
         (folder / "timing.json").write_text(json.dumps(_timing(found.milliseconds), indent=2))
-        for name, places in (("answers.jpg", spread), ("worst.jpg", worst_first[:count])):
-            cards = [_card(int(place), queries, found, images) for place in places]
-            draw_sheet(folder / name, cards)
+        for name, shown in places.items():
+            draw_sheet(folder / name, [_card(place, queries, found, images) for place in shown])
 
 
 def query_table(queries: LabelledQueries, scores: Scores) -> pd.DataFrame:

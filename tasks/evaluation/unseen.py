@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.data.splits import labelled, product_of, rows_of
+
 HOLDS = 0.6
 """Share of a gallery title's n-grams, weighed by rarity, that a title must hold to name it."""
 
@@ -29,18 +31,18 @@ def naming_unseen(manifest: pd.DataFrame, share: float) -> NDArray[np.bool_]:
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    train = (manifest["split"] == "train").to_numpy()
-    gallery = manifest[(manifest["split"] == "gallery") & (manifest["caption"].str.strip() != "")]
-    kept_out = gallery["labels"].map(lambda row: len(row) > 0 and is_unseen(row[0], share))
-    named = np.zeros(len(manifest), bool)
-    if not kept_out.any() or not train.any():
-        return named
+    train, gallery = rows_of(manifest, "train"), labelled(manifest, "gallery")
+    is_kept_out = gallery["labels"].map(lambda labels: is_unseen(product_of(labels), share))
+    kept_out = gallery[is_kept_out & (gallery["caption"].str.strip() != "")]
+    named = pd.Series(False, index=manifest.index)
+    if kept_out.empty or train.empty:
+        return named.to_numpy()
     rarity = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), binary=True, norm=None)
-    titles = rarity.fit_transform(manifest.loc[train, "caption"])
-    wanted = rarity.transform(gallery.loc[kept_out, "caption"])
+    titles = rarity.fit_transform(train["caption"])
+    wanted = rarity.transform(kept_out["caption"])
     # TF-IDF without a norm: a title's n-grams are its row's non-zeros.
     shared = (titles > 0).astype(np.float32) @ wanted.T
     whole = np.asarray(wanted.sum(axis=1))[:, 0]
     held = shared.toarray() / np.maximum(whole, 1e-6)
-    named[np.flatnonzero(train)] = held.max(axis=1) >= HOLDS
-    return named
+    named[train.index] = held.max(axis=1) >= HOLDS
+    return named.to_numpy()

@@ -1,17 +1,16 @@
 """The gallery rows of a manifest as an index takes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tasks.data.splits import product_of
+from tasks.data.table import COLUMNS, MEASURED
 from unbundle.base.errors import UserError
 from unbundle.index.columns import Column
 from unbundle.index.gallery import Item, content_digest
 from unbundle.index.journal import sha256
-
-OWN = {"id", "image", "caption", "labels", "split", "kind", "boxes", "width", "height"}
-"""Columns of the manifest that are not the catalogue's own."""
 
 
 def read_gallery(manifest: Path) -> list[Item]:
@@ -30,16 +29,24 @@ def read_gallery(manifest: Path) -> list[Item]:
     ).to_pylist()
     if not rows:
         raise UserError(f"{manifest}: no row of split gallery; give the single products this split")
-    return sorted((_item(row) for row in rows), key=lambda item: item.id)
+    return sorted((item_of(row, row["labels"]) for row in rows), key=lambda item: item.id)
 
 
-def _item(row: dict[str, Any]) -> Item:
+def item_of(cells: Mapping[str, Any], labels: Sequence[str]) -> Item:
+    """A gallery row as an index takes it, without digest.
+
+    Args:
+        cells: by column, of the manifest or of the catalogue's table; what the format does not
+            name becomes the item's columns.
+        labels: of the row.
+    """
+    own = (*COLUMNS, *MEASURED)
     return Item(
-        id=row["id"],
-        label=row["labels"][0] if row["labels"] else "",
-        caption=row["caption"],
-        image=row["image"],
-        columns={name: value for name, value in row.items() if name not in OWN},
+        id=cells["id"],
+        label=product_of(labels),
+        caption=cells["caption"],
+        image=cells["image"],
+        columns={name: cell for name, cell in cells.items() if name not in own},
     )
 
 

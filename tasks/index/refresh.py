@@ -12,10 +12,11 @@ from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.data.photos import check_photos, locate
-from tasks.data.table import frame_of
+from tasks.data.table import frame_of, parse_labels
 from tasks.index.catch_up import catch_up_with_journal, open_encoder
+from tasks.index.gallery_rows import item_of
 from tasks.index.receipt import milvus_uri
-from tasks.index.refresh_plan import Outcome, Plan, Task, item_of, pages
+from tasks.index.refresh_plan import Outcome, Plan, Task, pages
 from tasks.validation.derived import row_facts
 from tasks.validation.verdict import faults
 from unbundle.base.atomic import atomic_file
@@ -141,7 +142,7 @@ class IndexRefresh:
         return [task for task in shard if task.line not in bad]
 
     def _open(self, task: Task) -> ProductPut | None:
-        item = item_of(task.cells)
+        item = item_of(task.cells, parse_labels(task.cells["labels"]))
         try:
             if misfit := self.gallery.misfit(item):
                 raise ValueError(misfit)

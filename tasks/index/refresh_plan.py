@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 from tasks.data.photos import SLICE, locate
-from tasks.data.table import COLUMNS, TABLE, Row, parse_labels, stream_rows
+from tasks.data.table import TABLE, Row, parse_labels, stream_rows
+from tasks.index.gallery_rows import item_of
 from unbundle.index.columns import Column
-from unbundle.index.gallery import Gallery, Item, content_digest
+from unbundle.index.gallery import Gallery, content_digest
 from unbundle.index.journal import Journal, sha256
 
 Thing = TypeVar("Thing")
@@ -183,17 +184,6 @@ class Plan:
         self._table.execute("COMMIT")
 
 
-def item_of(cells: Row) -> Item:
-    """A gallery row of the source as `tasks.index.gallery_rows.read_gallery` would read it."""
-    return Item(
-        id=cells["id"],
-        label=next(iter(parse_labels(cells["labels"])), ""),
-        caption=cells["caption"],
-        image=cells["image"],
-        columns={name: cell for name, cell in cells.items() if name not in COLUMNS},
-    )
-
-
 def pages(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
     """Cut a stream into lists."""
     rest = iter(things)
@@ -209,4 +199,5 @@ def _digest(cells: Row, folder: Path, columns: Sequence[Column]) -> str | None:
         photo = locate(folder, cells["image"]).read_bytes()
     except (OSError, ValueError):
         return None
-    return content_digest(item_of(cells), sha256(photo), columns)
+    item = item_of(cells, parse_labels(cells["labels"]))
+    return content_digest(item, sha256(photo), columns)

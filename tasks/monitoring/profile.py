@@ -1,12 +1,12 @@
 """The profile that an index was judged on, kept among its collection's properties."""
 
-import numpy as np
 from pydantic import ValidationError
 
 from tasks.base.params import Watch
 from tasks.base.progress import track
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
+from tasks.data.splits import rows_of, spread
 from tasks.evaluation.queries import LabelledQueries
 from tasks.monitoring.drift import Profile, profile
 from unbundle.base.errors import UserError
@@ -28,8 +28,7 @@ def keep_profile(
         queries: the labelled ones; `watch.profile` of them are asked.
         settings: how many.
     """
-    places = _spread(len(queries.rows), settings.profile)
-    asked = [queries.rows[place] for place in places]
+    asked = [queries.rows[place] for place in spread(len(queries.rows), settings.profile)]
     records = [
         observe(search, query.photo.read_bytes(), query.caption)
         for query in track(asked, "profile of the queries")
@@ -54,9 +53,8 @@ def kept_profile(search: ProductSearch) -> Profile:
 
 def catalogue_facts(search: ProductSearch, workspace: Workspace, settings: Watch) -> list[Facts]:
     """Facts of `watch.profile` gallery photos and titles of the manifest, evenly spread."""
-    manifest = read_manifest(workspace.manifest)
-    gallery = manifest[manifest["split"] == "gallery"]
-    rows = gallery.iloc[_spread(len(gallery), settings.profile)]
+    gallery = rows_of(read_manifest(workspace.manifest), "gallery")
+    rows = gallery.iloc[spread(len(gallery), settings.profile)]
     return [
         Facts(
             **facts(
@@ -67,7 +65,3 @@ def catalogue_facts(search: ProductSearch, workspace: Workspace, settings: Watch
         )
         for image, caption in zip(rows["image"], rows["caption"], strict=True)
     ]
-
-
-def _spread(count: int, most: int) -> list[int]:
-    return [int(place) for place in np.linspace(0, count - 1, min(count, most))]

@@ -16,6 +16,7 @@ from torch import Tensor
 from models.capture.losses import IGNORED
 from models.capture.tokenizer import CLS, MASK, PAD, SEP, SPECIAL
 from tasks.base.params import Pretrain
+from tasks.data.splits import rows_of
 from tasks.tokens.store import FeatureStore
 
 Regions = tuple[NDArray[np.float16], NDArray[np.float32]]
@@ -98,7 +99,7 @@ class Pairs:
         tokenizer: Tokenizer,
         params: Pretrain,
     ) -> None:
-        train = manifest[manifest["split"] == "train"]
+        train = rows_of(manifest, "train")
         rows, views_of = store.rows_by_id(), views.rows_by_id()
         self.params, self.store, self.tokenizer = params, store, tokenizer
         self.views, self.views_of = views, [views_of.get(photo, []) for photo in train["id"]]

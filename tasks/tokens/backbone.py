@@ -13,6 +13,7 @@ from models.backbone.network import Backbone, load_backbone
 from models.onnx.export import export_image_network
 from tasks.base.params import Features
 from tasks.base.workspace import Workspace
+from tasks.data.box_columns import boxes_of
 from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_file
 from unbundle.vision.imaging import crops, geometry, normalise, open_photo
@@ -58,7 +59,7 @@ def box_crops(
 
     def cut(group: tuple[str, pd.DataFrame]) -> NDArray[np.uint8]:
         photo = open_photo(folder / images[group[0]])
-        return crops(photo, group[1][["x0", "y0", "x1", "y1"]].to_numpy(np.float32), side)
+        return crops(photo, boxes_of(group[1]), side)
 
     # One thread decodes the next photos while torch computes.
     with ThreadPoolExecutor(1) as pool:
@@ -119,5 +120,4 @@ def visual_tokens(
 def box_geometry(proposals: pd.DataFrame, manifest: pd.DataFrame) -> NDArray[np.float32]:
     """Geometry `[N, 5]` (`imaging.geometry`) of proposals; the manifest is by id."""
     sizes = manifest.loc[proposals["id"], ["width", "height"]].to_numpy(np.int64)
-    boxes = proposals[["x0", "y0", "x1", "y1"]].to_numpy(np.float32)
-    return geometry(boxes, sizes[:, 0], sizes[:, 1])
+    return geometry(boxes_of(proposals), sizes[:, 0], sizes[:, 1])

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from tasks.data.phash import near_duplicates
 from tasks.data.photos import PhotoCheck
+from tasks.data.splits import product_of, products_of, rows_of
 from tasks.data.table import COLUMNS, QUERIES, parse_boxes, parse_labels
 
 
@@ -84,12 +84,14 @@ def relation_facts(facts: pd.DataFrame, bits: int) -> pd.DataFrame:
         near_duplicate (of a training row, the id of the query whose photo it nearly is) and
         gallery_photos (of a gallery row, how many there are of its label).
     """
-    gallery = Counter(labels[0] for labels in facts["labels"][facts["split"] == "gallery"])
+    gallery = Counter(products_of(rows_of(facts, "gallery")))
     pairs = list(zip(facts["split"], facts["labels"], strict=True))
     return facts.assign(
         unknown_labels=[_unknown(labels, gallery) if s in QUERIES else "" for s, labels in pairs],
         near_duplicate=_copied_queries(facts, bits),
-        gallery_photos=[gallery[labels[0]] if s == "gallery" else math.nan for s, labels in pairs],
+        gallery_photos=[
+            gallery[product_of(labels)] if s == "gallery" else math.nan for s, labels in pairs
+        ],
     )
 
 
@@ -98,9 +100,8 @@ def _unknown(labels: list[str], gallery: Counter[str]) -> str:
 
 
 def _copied_queries(facts: pd.DataFrame, bits: int) -> list[str]:
-    trained = (facts["split"] == "train").to_numpy()
-    queries = facts[facts["split"].isin(QUERIES)]
-    found = near_duplicates(facts["hash"].to_numpy()[trained], queries["hash"].to_numpy(), bits)
-    copied = np.full(len(facts), "", dtype=object)
-    copied[trained] = [queries["id"].iloc[index] if index >= 0 else "" for index in found]
-    return list(copied)
+    train, queries = rows_of(facts, "train"), rows_of(facts, *QUERIES)
+    found = near_duplicates(train["hash"].to_numpy(), queries["hash"].to_numpy(), bits)
+    copied = [queries["id"].iloc[index] if index >= 0 else "" for index in found]
+    by_row = dict(zip(train.index, copied, strict=True))
+    return [by_row.get(row, "") for row in facts.index]
