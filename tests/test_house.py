@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -39,6 +40,28 @@ def test_the_import_contracts_hold() -> None:
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_an_import_against_the_order_breaks_a_contract(tmp_path: Path) -> None:
+    wrong = {
+        "tasks.data.photos": "tasks.promotion.gate",
+        "tasks.watch": "tasks.views",
+        "unbundle.vision.boxes": "unbundle.index.columns",
+        "flows.reporting.plots": "flows.watch",
+        "tasks.monitoring.drift": "tasks.monitoring.drift_report",
+    }
+    for name in ("unbundle", "tasks", "models", "flows"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    for module, imported in wrong.items():
+        with tmp_path.joinpath(*module.split(".")).with_suffix(".py").open("a") as file:
+            file.write(f"\n\ndef wrong():\n    import {imported}\n")
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    *ordered, (circular, _) = wrong.items()
+    for one, other in ordered:
+        assert f"- {one} -> {other} " in done.stdout
+    assert f"No cycles are allowed in {circular.rpartition('.')[0]}." in done.stdout
 
 
 def test_a_shop_loads_nothing_that_only_training_needs() -> None:
