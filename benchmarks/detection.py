@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from models.detector.network import Detector
-from models.onnx.export import image_session
+from models.onnx.export import export_image_network
 from tasks.base.params import Detect, load_params
 from tasks.data.splits import rows_of
 from tasks.data.table import QUERIES, TABLE, parse_boxes, parse_labels, read_rows
@@ -31,6 +31,7 @@ from tasks.detection.proposals import Sighting, sightings
 from tasks.metrics.detection import Scene, summarise
 from tests.support.styles import Size, write_catalogue
 from unbundle.base.atomic import atomic_file
+from unbundle.base.onnx_session import open_session
 from unbundle.vision.boxes import Boxes
 from unbundle.vision.proposals import select_proposals
 
@@ -69,7 +70,10 @@ def measure(
     scenes: dict[str, tuple[list[Scene], list[Scene]]] = {"all": ([], [])}
     alone: dict[str, list[bool]] = {}
     images = [query.image for query in asked]
-    session = image_session(detector, "image", settings.side, ["boxes", "scores"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "detector.onnx"
+        export_image_network(detector, path, "image", settings.side, ["boxes", "scores"])
+        session = open_session(path, None, spinning=True, accelerated=True)
     for query, seen in zip(asked, sightings(catalogue, images, session, settings), strict=True):
         limits = settings.proposals.model_dump()
         served = _scene(seen, query.truth, limits)

@@ -37,6 +37,7 @@ from tasks.data.manifest import read_manifest
 from tasks.data.splits import rows_of
 from unbundle.base.errors import UserError
 from unbundle.encoding.bundle import BACKBONE, CAPTURE, DETECTOR, Bundle
+from unbundle.encoding.capture import capture_inputs
 from unbundle.encoding.encoder import Encoder
 from unbundle.index.database import Database
 from unbundle.index.gallery import VECTOR, Item
@@ -124,14 +125,7 @@ def bare(encoder: Encoder, photo: bytes, title: str) -> tuple[Arm, Arm, Arm]:
     cut = crops(pixels, boxes, bundle.backbone.side)
     inputs = normalise(cut, bundle.backbone.mean, bundle.backbone.std)
     visual = image_encoder.encode([pixels], [boxes])
-    ids, mask = encoder._title([title] * len(boxes))
-    heads = {
-        "input_ids": ids,
-        "attention_mask": mask,
-        "visual": visual.tokens,
-        "geometry": visual.geometry,
-        "visual_mask": visual.mask,
-    }
+    heads = capture_inputs(visual, [title] * len(boxes), encoder._tokenizer)
     return (
         lambda: image_encoder._detector.run(["boxes", "scores"], {"image": image}),
         lambda: image_encoder._backbone.run(["tokens"], {"crops": inputs}),

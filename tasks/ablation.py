@@ -23,7 +23,7 @@ from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
-from tasks.calibration.encoded_queries import Arrays, StoredPhotos
+from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.data.splits import rows_of
 from tasks.evaluation.ablation import AblationData, keypoints_of, other_boxes, rank, scored
 from tasks.evaluation.ablation_table import write_table
@@ -38,6 +38,7 @@ from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_file
 from unbundle.base.errors import UserError
 from unbundle.encoding.bundle import TOKENIZER
+from unbundle.encoding.capture import Arrays
 
 
 def ablation(workspace: Workspace, params: Params, matrix: Ablation, name: str) -> None:

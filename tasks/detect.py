@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from onnxruntime import InferenceSession, get_available_providers
 
 from tasks.base.command import run_stage
 from tasks.base.curves import write_curves
@@ -27,6 +26,7 @@ from tasks.metrics.detection import RECALLS, precision_at_recalls, summarise
 from tasks.synthesis.material import Material
 from tasks.synthesis.pseudo_bundles import compose
 from unbundle.base.atomic import atomic_file, atomic_folder, write_json
+from unbundle.base.onnx_session import open_session
 
 PRECISION_RECALL = "precision_recall.csv"
 """Of all labelled photos, in the report; without rows where none has a true box."""
@@ -51,7 +51,7 @@ def detect(workspace: Workspace, params: Params) -> None:
     with atomic_folder(workspace.detector) as folder:
         detector.save_pretrained(folder)
         export_detector(detector, folder / workspace.detector_network.name)
-    network = InferenceSession(workspace.detector_network, providers=get_available_providers())
+    network = open_session(workspace.detector_network, None, spinning=True, accelerated=True)
     table, scenes, pictures = propose(workspace.catalogue, manifest, network, settings)
     figures = {split: summarise(*pair) for split, pair in scenes.items()}
     with atomic_file(workspace.proposals) as path:

@@ -17,7 +17,6 @@ import pandas as pd
 from tokenizers import Tokenizer
 
 from models.backbone.network import load_backbone
-from models.capture.onnx_heads import HEADS
 from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console
@@ -34,6 +33,7 @@ from tasks.data.splits import rows_of, spread
 from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_folder, write_json
 from unbundle.base.errors import UserError
+from unbundle.base.onnx_session import open_session
 from unbundle.encoding.bundle import (
     BACKBONE,
     CAPTURE,
@@ -46,7 +46,7 @@ from unbundle.encoding.bundle import (
     DetectorSettings,
     PrecisionSettings,
 )
-from unbundle.encoding.image_encoder import session
+from unbundle.encoding.capture import OUTPUTS
 from unbundle.ranking.embedding import PARTS
 from unbundle.vision.keypoints import Keypoints, KeypointSettings
 
@@ -150,7 +150,7 @@ def _quantise(
             raise UserError(
                 f"params.yaml: export.precision.{name}: {error}; set it to fp32"
             ) from None
-        outputs = network.compared(session(path).run(None, network.inputs))
+        outputs = network.compared(open_session(path).run(None, network.inputs))
         parity[name] = compare(network.outputs, outputs, network.searched).as_json()
     return parity
 
@@ -230,10 +230,10 @@ def _learned(facts: dict[str, Any], fitted: Fitted) -> dict[str, Any]:
 
 
 def _stored(store: FeatureStore, folder: Path, params: Params) -> StoredPhotos:
-    capture = session(folder / CAPTURE)
+    capture = open_session(folder / CAPTURE)
     return StoredPhotos(
         store,
-        lambda inputs: capture.run(list(HEADS), inputs),
+        lambda inputs: capture.run(list(OUTPUTS), inputs),
         Tokenizer.from_file(str(folder / TOKENIZER)),
         params.pretrain.model.title_tokens,
         params.features.batch,

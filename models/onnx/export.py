@@ -2,13 +2,11 @@
 
 import copy
 import logging
-import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -31,17 +29,6 @@ def export_image_network(
     export_network(
         _folded(network), path, {name: (images, {0: torch.export.Dim("batch")})}, outputs
     )
-
-
-def image_session(
-    network: nn.Module, name: str, side: int, outputs: list[str]
-) -> onnxruntime.InferenceSession:
-    """A network over images `[B, 3, side, side]` on ONNX Runtime: on CPUs twice torch's speed."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        export_image_network(network, path, name, side, outputs)
-        providers = onnxruntime.get_available_providers()
-        return onnxruntime.InferenceSession(path.read_bytes(), providers=providers)
 
 
 def _folded(network: nn.Module) -> nn.Module:

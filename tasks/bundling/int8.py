@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.base.progress import track
-from tasks.calibration.encoded_queries import Arrays, StoredPhotos
+from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.calibration.exact_search import gallery_cosines, rank_gallery
 from tasks.calibration.fit import Fitted
 from tasks.calibration.term_weights import DEPTH
@@ -18,6 +18,7 @@ from tasks.data.splits import labelled, products_of, rows_of, spread
 from tasks.metrics.ranking import Corrected, corrected, difference
 from tasks.tokens.store import FeatureStore
 from unbundle.encoding.bundle import BackboneSettings, DetectorSettings
+from unbundle.encoding.capture import Arrays
 from unbundle.encoding.image_encoder import ImageEncoder
 from unbundle.vision.imaging import Photo, crops, letterbox, normalise, open_photo
 

@@ -19,16 +19,12 @@ from models.detector.network import Detector
 from tasks.base.params import Params
 from tasks.base.workspace import Workspace
 from tasks.bundling.parity import Parity, compare
-from tasks.calibration.encoded_queries import Arrays, capture_inputs
+from tasks.calibration.encoded_queries import stored_visual
 from tasks.data.splits import spread
 from tasks.tokens.store import FeatureStore
-from unbundle.encoding.bundle import (
-    BACKBONE,
-    CAPTURE,
-    DETECTOR,
-    TOKENIZER,
-)
-from unbundle.encoding.image_encoder import session
+from unbundle.base.onnx_session import open_session
+from unbundle.encoding.bundle import BACKBONE, CAPTURE, DETECTOR, TOKENIZER
+from unbundle.encoding.capture import Arrays, capture_inputs, title_tokenizer
 from unbundle.vision.imaging import Photo, crops, letterbox, normalise, open_photo
 
 Outputs = Sequence[NDArray[Any]]
@@ -65,7 +61,7 @@ def _exported(
     compared: Callable[[Outputs], Outputs],
     searched: bool,
 ) -> Exported:
-    found = compared(session(path).run(None, inputs))
+    found = compared(open_session(path).run(None, inputs))
     parity = compare(compared(expected), found, searched)
     return Exported(parity, inputs, found, compared, searched)
 
@@ -147,7 +143,8 @@ def bundle_capture(
     captions = manifest.set_index("id")["caption"]
     chosen = spread(len(store.index), params.export.parity_photos)
     titles = [captions[store.index["id"].iloc[row]] for row in chosen]
-    inputs = capture_inputs(store, chosen, titles, tokenizer, params.pretrain.model.title_tokens)
+    tokenizer = title_tokenizer(tokenizer, params.pretrain.model.title_tokens)
+    inputs = capture_inputs(stored_visual(store, chosen), titles, tokenizer)
     with torch.inference_mode():
         heads = CaptureHeads(capture)(**{name: torch.from_numpy(x) for name, x in inputs.items()})
     expected = [head.numpy() for head in heads]

@@ -9,18 +9,22 @@ import pandas as pd
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from models.capture.onnx_heads import HEADS
-from models.capture.tokenizer import PAD
 from tasks.base.progress import track
 from tasks.data.box_columns import boxes_of
 from tasks.tokens.store import FeatureStore
-from unbundle.ranking.embedding import Modality, Vectors, seen_parts
+from unbundle.encoding.capture import (
+    Arrays,
+    Visual,
+    capture_inputs,
+    masked_heads,
+    title_tokenizer,
+)
+from unbundle.ranking.embedding import Modality, Vectors
 from unbundle.vision.boxes import Boxes
 
-Arrays = dict[str, NDArray[Any]]
-
 Network = Callable[[Arrays], Sequence[NDArray[Any]]]
-"""`capture.onnx`, or its torch twin: inputs by name, outputs in the order of `HEADS`."""
+"""`capture.onnx`, or its torch twin: inputs by name, outputs in the order
+of `unbundle.encoding.capture.OUTPUTS`."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,8 @@ class StoredPhotos:
         title_tokens: int,
         batch: int,
     ) -> None:
-        self._store, self._network, self._tokenizer = store, network, tokenizer
-        self._title_tokens, self._batch = title_tokens, batch
+        self._store, self._network, self._batch = store, network, batch
+        self._tokenizer = title_tokenizer(tokenizer, title_tokens)
         self._rows = store.rows_by_id()
 
     def gallery(self, rows: pd.DataFrame) -> Mapping[str, Vectors]:
@@ -89,43 +93,22 @@ class StoredPhotos:
     def _heads(
         self, rows: list[int], titles: list[str], photo: bool, label: str
     ) -> dict[str, Vectors]:
-        found: dict[str, list[Vectors]] = {}
+        blocks: list[Mapping[str, Vectors]] = []
         for start in track(range(0, len(rows), self._batch), label):
             chosen = rows[start : start + self._batch]
             named = titles[start : start + self._batch]
-            inputs = capture_inputs(self._store, chosen, named, self._tokenizer, self._title_tokens)
-            inputs["visual_mask"] *= photo
-            output = dict(zip(HEADS, self._network(inputs), strict=True))
-            shown = inputs["attention_mask"].any(axis=1, keepdims=True)
-            block = {
-                part: vectors * photo
-                for part, vectors in seen_parts(
-                    inputs["visual"][:, 0], self._store.features
-                ).items()
-            } | {
-                "visual": output["visual_head"] * photo,
-                "text": output["text_head"] * shown,
-                "read": output["read"] * shown * photo,
-                "joint": output["joint"],
-            }
-            for head, vectors in block.items():
-                found.setdefault(head, []).append(np.asarray(vectors, np.float32))
-        return {head: np.concatenate(blocks) for head, blocks in found.items()}
+            visual = stored_visual(self._store, chosen, photo)
+            inputs = capture_inputs(visual, named, self._tokenizer)
+            heads = masked_heads(inputs, self._network(inputs), self._store.features)
+            blocks.append(heads.vectors)
+        return {head: np.concatenate([block[head] for block in blocks]) for head in blocks[0]}
 
 
-def capture_inputs(
-    store: FeatureStore, rows: list[int], titles: list[str], tokenizer: Tokenizer, length: int
-) -> Arrays:
-    """Inputs of `capture.onnx` for stored proposals, one title each ("" for none)."""
-    tokenizer.enable_truncation(length)
-    tokenizer.enable_padding(pad_id=tokenizer.token_to_id(PAD), pad_token=PAD)
-    encoded = tokenizer.encode_batch(titles)
-    named = np.asarray([bool(title.strip()) for title in titles], np.int64)[:, None]
-    visual = store.tokens(rows).astype(np.float32)
-    return {
-        "input_ids": np.asarray([title.ids for title in encoded], np.int64),
-        "attention_mask": np.asarray([title.attention_mask for title in encoded]) * named,
-        "visual": visual,
-        "geometry": np.repeat(store.geometry[rows][:, None], visual.shape[1], axis=1),
-        "visual_mask": np.ones(visual.shape[:2], np.int64),
-    }
+def stored_visual(store: FeatureStore, rows: Sequence[int], photo: bool = True) -> Visual:
+    """Visual input of CAPTURE for stored proposals, masked where a query shows no `photo`."""
+    tokens = store.tokens(rows).astype(np.float32)
+    return Visual(
+        tokens,
+        np.repeat(store.geometry[rows][:, None], tokens.shape[1], axis=1),
+        np.full(tokens.shape[:2], photo, np.int64),
+    )

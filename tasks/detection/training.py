@@ -8,6 +8,7 @@ run that was killed resumes from its checkpoint and ends with the weights of an 
 import hashlib
 import math
 import shutil
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,13 +23,14 @@ from torch import Tensor
 
 from models.detector.loss import detection_loss
 from models.detector.network import Detector, DetectorConfig, Head, cell_centres
-from models.onnx.export import image_session
+from models.onnx.export import export_image_network
 from tasks.base.import_closure import code_digest
 from tasks.base.params import Detect
 from tasks.base.progress import console, track
 from tasks.synthesis.material import Material
 from tasks.synthesis.pseudo_bundles import compose
 from unbundle.base.atomic import atomic_file
+from unbundle.base.onnx_session import open_session
 
 MOST = 12
 """Products of a pseudo-bundle that are trained on: the padded length of its boxes."""
@@ -96,7 +98,7 @@ def train_detector(material: Material, params: Detect, seed: int, checkpoints: P
     run = _start(detector.head, params, device)
     if path.is_file():
         run.resume(path, key, device)
-    features = image_session(detector.features, "image", params.side, list(LEVELS))
+    features = _features(detector, params.side)
     per_round = -(-training.steps // training.rounds)
     while run.step < training.steps:
         number = run.step // per_round
@@ -111,6 +113,14 @@ def train_detector(material: Material, params: Detect, seed: int, checkpoints: P
     shutil.rmtree(checkpoints, ignore_errors=True)
     trained: Detector = detector.cpu().to(memory_format=torch.contiguous_format).eval()
     return trained
+
+
+def _features(detector: Detector, side: int) -> onnxruntime.InferenceSession:
+    """The frozen part of the network on ONNX Runtime: on CPUs twice torch's speed."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "features.onnx"
+        export_image_network(detector.features, path, "image", side, list(LEVELS))
+        return open_session(path, None, spinning=True, accelerated=True)
 
 
 def _start(head: Head, params: Detect, device: torch.device) -> _Run:

@@ -16,6 +16,7 @@ from tasks.base.workspace import Workspace
 from tasks.data.box_columns import boxes_of
 from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_file
+from unbundle.base.onnx_session import open_session
 from unbundle.vision.imaging import crops, geometry, normalise, open_photo
 
 BACKBONE = "backbone.onnx"
@@ -86,13 +87,7 @@ def backbone_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSessi
         path: of the ONNX file.
         threads: that it computes on; 0: all cores.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Other threads decode and draw the next crops meanwhile; a pool that spins would starve them.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(
-        path, options, providers=onnxruntime.get_available_providers()
-    )
+    return open_session(path, threads or None, accelerated=True)
 
 
 def visual_tokens(

@@ -15,16 +15,18 @@ from tokenizers import Tokenizer
 
 from unbundle.base.errors import UserError
 from unbundle.base.limits import MOST_BOXES
+from unbundle.base.onnx_session import open_session
 from unbundle.encoding.bundle import CAPTURE, PROJECTION, TOKENIZER, Bundle
-from unbundle.encoding.image_encoder import ImageEncoder, Proposals, Visual, session
-from unbundle.ranking.embedding import (
-    Modality,
-    Vectors,
-    join_parts,
-    modality,
-    query_vectors,
-    seen_parts,
+from unbundle.encoding.capture import (
+    OUTPUTS,
+    Heads,
+    Visual,
+    capture_inputs,
+    masked_heads,
+    title_tokenizer,
 )
+from unbundle.encoding.image_encoder import ImageEncoder, Proposals
+from unbundle.ranking.embedding import Modality, Vectors, join_parts, modality, query_vectors
 from unbundle.vision.boxes import Boxes
 from unbundle.vision.imaging import Photo
 from unbundle.vision.keypoints import Keypoints, keypoints
@@ -100,14 +102,6 @@ def traced() -> Iterator[list[QueryTrace]]:
         _traces.reset(token)
 
 
-@dataclass(frozen=True)
-class _Heads:
-    """What CAPTURE gives for N instances, and the titles' tokens."""
-
-    vectors: dict[str, Vectors]
-    alignment: NDArray[np.float32]  # [N, T]
-
-
 class Encoder:
     """Runs a bundle; ready at full speed when it is made.
 
@@ -119,8 +113,9 @@ class Encoder:
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         self.bundle = bundle
         self._image_encoder = ImageEncoder(bundle.folder, bundle.detector, bundle.backbone, threads)
-        self._capture = session(bundle.folder / CAPTURE, threads)
-        self._tokenizer = _tokenizer(bundle)
+        self._capture = open_session(bundle.folder / CAPTURE, threads)
+        tokenizer = Tokenizer.from_file(str(bundle.folder / TOKENIZER))
+        self._tokenizer = title_tokenizer(tokenizer, bundle.capture.title_tokens)
         self._projection = np.load(bundle.folder / PROJECTION, allow_pickle=False)
         # A network's first run plans its memory: no client should wait for it.
         side = bundle.detector.side
@@ -178,7 +173,7 @@ class Encoder:
         alone = Proposals(np.zeros((0, 4), np.float32), np.ones(1, np.float32))
         return self._encoded(alone, self._heads(None, [caption]), caption, has_photo=False)
 
-    def _encoded(self, found: Proposals, heads: _Heads, caption: str, has_photo: bool) -> Encoded:
+    def _encoded(self, found: Proposals, heads: Heads, caption: str, has_photo: bool) -> Encoded:
         settings = self.bundle.embedding
         mode = modality(has_photo, bool(caption.strip()))
         vectors = query_vectors(heads.vectors, settings.parts, settings.weights[mode])
@@ -222,51 +217,11 @@ class Encoder:
             np.zeros((count, 1), np.int64),
         )
 
-    def _heads(self, visual: Visual | None, captions: Sequence[str]) -> _Heads:
-        seen = visual or self._no_visual(len(captions))
-        ids, mask = self._title(captions)
-        visual_head, text_head, read, alignment, joint = self._capture.run(
-            ["visual_head", "text_head", "read", "alignment", "joint"],
-            {
-                "input_ids": ids,
-                "attention_mask": mask,
-                "visual": seen.tokens,
-                "geometry": seen.geometry,
-                "visual_mask": seen.mask,
-            },
-        )
-        has_photo = np.float32(visual is not None)
-        has_title = mask.any(axis=1, keepdims=True).astype(np.float32)
-        vectors = {
-            **seen_parts(seen.tokens[:, 0], self.bundle.backbone.features),
-            "visual": visual_head * has_photo,
-            "text": text_head * has_title,
-            "read": read * has_title * has_photo,
-            "joint": joint,
-        }
-        return _Heads(vectors, alignment)
-
-    def _title(self, captions: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        distinct = list(dict.fromkeys(caption.strip() for caption in captions))
-        encodings = dict(zip(distinct, self._tokenizer.encode_batch(distinct), strict=True))
-        rows = [encodings[caption.strip()] for caption in captions]
-        ids = np.asarray([row.ids for row in rows], np.int64)
-        # A missing title is all padding: CAPTURE sees no token of it.
-        mask = np.asarray(
-            [
-                np.multiply(row.attention_mask, bool(caption.strip()))
-                for row, caption in zip(rows, captions, strict=True)
-            ],
-            np.int64,
-        )
-        return ids, mask
-
-
-def _tokenizer(bundle: Bundle) -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(bundle.folder / TOKENIZER))
-    tokenizer.enable_truncation(bundle.capture.title_tokens)
-    tokenizer.enable_padding(pad_id=tokenizer.token_to_id("[PAD]") or 0, pad_token="[PAD]")
-    return tokenizer
+    def _heads(self, visual: Visual | None, captions: Sequence[str]) -> Heads:
+        visual = visual or self._no_visual(len(captions))
+        inputs = capture_inputs(visual, captions, self._tokenizer)
+        outputs = self._capture.run(list(OUTPUTS), inputs)
+        return masked_heads(inputs, outputs, self.bundle.backbone.features)
 
 
 def _checked_boxes(boxes: Boxes | Sequence[Sequence[float]], photo: Photo) -> Boxes:

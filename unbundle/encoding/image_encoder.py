@@ -3,22 +3,19 @@
 Queries, ingestion and the export, which measures what int8 costs, run the same code.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from unbundle.base.onnx_session import open_session
 from unbundle.encoding.bundle import BACKBONE, DETECTOR, BackboneSettings, DetectorSettings
+from unbundle.encoding.capture import Visual
 from unbundle.vision.boxes import Boxes
 from unbundle.vision.imaging import Photo, crops, geometry, letterbox, normalise
 from unbundle.vision.proposals import select_proposals
-
-MOST_THREADS = 8
-"""Of a network that is not told how many: its layers are too small to share among more cores."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +26,6 @@ class Proposals:
     """`[N, 4]` in photo pixels."""
     scores: NDArray[np.float32]
     """`[N]`, 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Visual:
-    """Visual input of CAPTURE, a row per instance."""
-
-    tokens: NDArray[np.float32]
-    """`[N, V, D]`."""
-    geometry: NDArray[np.float32]
-    """`[N, V, 5]`."""
-    mask: NDArray[np.int64]
-    """`[N, V]`."""
 
 
 class ImageEncoder:
@@ -57,8 +42,8 @@ class ImageEncoder:
         self, folder: Path, detector: DetectorSettings, backbone: BackboneSettings, threads: int = 0
     ) -> None:
         self._settings, self._crop = detector, backbone
-        self._detector = session(folder / DETECTOR, threads)
-        self._backbone = session(folder / BACKBONE, threads)
+        self._detector = open_session(folder / DETECTOR, threads)
+        self._backbone = open_session(folder / BACKBONE, threads)
 
     def propose(self, photos: Sequence[Photo]) -> list[Proposals]:
         """The products that the detector sees in each photo; all photos are one batch."""
@@ -100,26 +85,3 @@ class ImageEncoder:
             np.repeat(places[:, None], length, axis=1),
             np.ones((count, length), np.int64),
         )
-
-
-def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """A network on ONNX Runtime's CPU provider.
-
-    Args:
-        path: of the network.
-        threads: 0 takes the cores that this process may use, 8 at most.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or min(_cores(), MOST_THREADS)
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Three networks in turn: a pool that spins after its network is done slows the next one's.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def _cores() -> int:
-    # A container may use fewer cores than the machine has; only Linux tells.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
