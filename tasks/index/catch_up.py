@@ -23,7 +23,7 @@ def open_encoder(workspace: Workspace, gallery: Gallery, params: Params) -> Enco
 
 
 def catch_up_with_journal(workspace: Workspace, gallery: Gallery, params: Params) -> CaughtUp:
-    """Make the changes that the journal has and an index lacks, print how many; see `catch_up`."""
+    """Make the changes that the journal has and an index lacks; print how many, if any."""
     journal = Journal(workspace.journal)
     found = catch_up(gallery, lambda: open_encoder(workspace, gallery, params), journal)
     if found.made:

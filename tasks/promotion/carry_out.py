@@ -1,4 +1,4 @@
-"""What was decided made so: live changes, bundle, record, alias, and what nobody needs removed."""
+"""Carries a decision out: live changes, record, bundle, evidence, alias, then clean-up."""
 
 import json
 import shutil
@@ -20,7 +20,6 @@ from unbundle.index.journal import Journal
 
 def rejected_before(workspace: Workspace, candidate: str, champion: str | None) -> Decision | None:
     """The decision of a person who rejected this very candidate; None where nobody did."""
-    """The decision of a person who rejected this very candidate."""
     if not workspace.promotion.is_file():
         return None
     last = json.loads(workspace.promotion.read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.pipeline
 
 REPOSITORY = Path(__file__).parents[2]
 # Commands that speak of a running service, of a second clone or of a Prefect server are run beside
-# those: in tests/serving, and by section of operations.md.
+# those: in tests/unbundle/http, and by section of operations.md.
 ELSEWHERE = ("clients.md", "operations.md", "serving.md")
 PAGES = [
     REPOSITORY / "README.md",
