@@ -98,7 +98,7 @@ def propose(
 def _select(
     sighting: Sighting, settings: Detect, min_score: float | None = None
 ) -> tuple[Boxes, Boxes]:
-    """As serving selects; with a `min_score` of one's own, all boxes down to it."""
+    """Boxes and scores as serving selects them; with a `min_score`, all boxes down to it."""
     height, width = sighting.photo.shape[:2]
     limits = settings.proposals.model_dump()
     if min_score is not None:

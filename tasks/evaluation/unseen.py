@@ -1,7 +1,7 @@
 """Products kept out of training, to see what a network makes of things that it never saw.
 
 Training rows have no labels: a row goes when its title holds most of a held-out product's gallery
-title. Rows that name a sister of it may go as well, which makes the test no easier.
+title. Rows that name a variant of it may go as well, which makes the test no easier.
 """
 
 import hashlib

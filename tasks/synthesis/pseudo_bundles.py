@@ -2,7 +2,7 @@
 
 Three layouts: products scattered over a background, photos side by side as a collage, and a
 catalogue photo as it is. Scattered products also stand on shelves and in boxes or are held. A box
-is the extent of a product, whoever stands before it, up to the photo's border and the wall of the
+is the extent of a product, also where others hide it, up to the photo's border and the wall of the
 box that hides its foot; a product of which little is left to see has no box.
 """
 

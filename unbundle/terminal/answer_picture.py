@@ -147,7 +147,7 @@ def _card(number: int, instance: Instance, images: Path | None) -> Image.Image:
     left = 78 + _BEST + 20
     room = _CARD_WIDTH - left - 24 - _OTHERS * (_OTHER + 12)
     first, rest = _two_lines(best.product, 20, room)
-    # What tells sisters of a line apart, shade or size, often comes last.
+    # What tells variants of a line apart, shade or size, often comes last.
     _write(card, (left, 14 if rest else 24), first, 20, _INK, room, best.id)
     _write(card, (left, 39), rest, 20, _INK, room)
     below = best.caption if instance.in_catalogue else "not in the catalogue; this comes nearest"
