@@ -104,9 +104,9 @@ def test_a_training_does_not_go_on_from_one_with_other_inputs(
 
 
 def test_only_a_photo_with_the_detectors_boxes_is_looked_at_twice() -> None:
-    for readout in ({"mode": "title"}, {"boxes": "true"}, {"fitted": False}):
+    for row in ({"mode": "title"}, {"boxes": "true"}, {"fitted": False}):
         with pytest.raises(ValueError, match="verified: expected a photo"):
-            TableRow.model_validate({"verified": True, **readout})
+            TableRow.model_validate({"verified": True, **row})
 
 
 def test_an_unknown_variant_is_named(

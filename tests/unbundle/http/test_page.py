@@ -18,7 +18,7 @@ from unbundle.base.limits import Limits
 
 ROOT = Path(__file__).parents[3]
 PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 900}
+DESKTOP = {"width": 1280, "height": 900}
 TITLE = "red cream 面霜 <b>serum</b>"
 
 Opener = Callable[..., Page]
@@ -69,7 +69,7 @@ def opened(browser: Browser, running: Service) -> Iterator[Opener]:
 
         def open_page(url: str = running.url, **options: Any) -> Page:
             # Animations take what the shared machine has.
-            usual = {"viewport": DESK, "reduced_motion": "reduce"}
+            usual = {"viewport": DESKTOP, "reduced_motion": "reduce"}
             context = browser.new_context(**usual | options)
             stack.callback(context.close)
             context.set_default_timeout(20_000)
@@ -451,7 +451,7 @@ def test_a_product_links_to_its_own_page_if_that_is_a_web_address(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["admission", "phone"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_everything_can_be_read_reached_and_named(
     opened: Opener, photos: Path, scheme: str, viewport: dict[str, int]
 ) -> None:
