@@ -42,7 +42,9 @@ from unbundle.encoding.encoder import Encoder
 from unbundle.index.database import Database
 from unbundle.index.gallery import VECTOR, Item
 from unbundle.query.search import ProductSearch
-from unbundle.vision.imaging import crops, letterbox, normalise, open_photo
+from unbundle.vision.boxes import Boxes
+from unbundle.vision.imaging import Photo, crops, letterbox, normalise, open_photo
+from unbundle.vision.keypoints import Keypoints
 
 Arm = Callable[[], object]
 
@@ -83,9 +85,17 @@ class Clip:
         return self._model(input_ids=ids, pixel_values=pixels)
 
 
+class VectorEncoder(Encoder):
+    """Without local features: what it is compared with has none."""
+
+    def keypoints(self, photo: Photo, boxes: Boxes) -> list[Keypoints]:
+        """None."""
+        return []
+
+
 def torch_encoder(bundle: Bundle, workspace: Workspace, params: Params, threads: int) -> Encoder:
     """The pipeline on torch's modules."""
-    encoder = Encoder(bundle, threads)
+    encoder = VectorEncoder(bundle, threads)
     capture = CaptureHeads(CaptureModel.from_pretrained(workspace.capture))
     backbone = load_backbone(params.features.backbone, params.features.grid)
     detector = Detector.from_pretrained(workspace.detector)
@@ -283,8 +293,8 @@ def main(
         exact = fp32_twin(bundle, workspace, params, Path(folder) / "fp32")
         encoders = {
             "torch": torch_encoder(exact, workspace, params, threads),
-            "fp32": Encoder(exact, threads),
-            "int8": Encoder(bundle, threads),
+            "fp32": VectorEncoder(exact, threads),
+            "int8": VectorEncoder(bundle, threads),
         }
         text = table(*encoding(encoders, workspace, repetitions), threads, repetitions)
     if rows:

@@ -184,12 +184,12 @@ def bench(
     uri: Uri = None,
 ) -> None:
     """Measure how long queries take here, part by part."""
-    from unbundle.terminal.bench import Bench, read_queries
+    from unbundle.query.search import ProductSearch
+    from unbundle.terminal.bench import measure, read_queries
 
     asked = read_queries(photos, title)
-    measuring = Bench(bundle, uri, threads)
-    with measuring.search:
-        loads = [measuring.measure(asked, number, queries, k) for number in clients or (1, 4)]
+    with ProductSearch(bundle, uri, threads=threads) as search:
+        loads = [measure(search, asked, number, queries, k) for number in clients or (1, 4)]
     if as_json:
         typer.echo(json.dumps([asdict(load) for load in loads], indent=2))
         return

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tasks.data.phash import SIDE, perceptual_hash
+from unbundle.base.catalogue_cells import leads_out
 
 SLICE = 64
 """Photos per unit of work, so that a million of them do not become a million futures."""
@@ -46,7 +47,7 @@ def locate(folder: Path, image: str) -> Path:
     if not image:
         raise ValueError("no image is named")
     outside = f"image {image!r} leads out of the catalogue folder"
-    if image.startswith("/") or ".." in image.split("/"):
+    if leads_out(image):
         raise ValueError(outside)
     head, name = os.path.split(image)
     try:

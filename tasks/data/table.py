@@ -28,8 +28,6 @@ QUERIES = ("dev", "test")
 KINDS = ("single", "multi", "")
 TABLE = "catalogue.csv"
 LABEL_SEPARATOR = "#;#"
-ID_PATTERN = r"[A-Za-z0-9_.:-]{1,64}"
-"""What an id may be, from start to end: it is a primary key in Milvus and a file's name."""
 
 
 def read_rows(path: Path) -> pd.DataFrame:

@@ -74,8 +74,8 @@ def diagnose(
         ]
         encoded = ranking.encoded
         reranker = StoredReranker(
-            comparing(ranking.keypoints, local, settings),
-            [len(one) for one in ranking.keypoints],
+            comparing(encoded.keypoints, local, settings),
+            [len(one) for one in encoded.keypoints],
             bundle.verification.get(encoded.modality, 0.0),
             settings.photos,
         )

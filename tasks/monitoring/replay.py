@@ -14,7 +14,7 @@ from tasks.base.params import Replay as Settings
 from tasks.base.progress import track
 from tasks.base.workspace import Workspace
 from unbundle.base.errors import UserError
-from unbundle.index.gallery import Found
+from unbundle.index.gallery import Neighbours
 from unbundle.query.rerank import rescored_neighbours
 from unbundle.query.search import Answer, ProductSearch
 from unbundle.recording.recorder import Record, Seen, read_records
@@ -158,7 +158,7 @@ def _ask_index(
     ), None
 
 
-def _remembered(near: Found, seen: Seen) -> dict[str, Evidence]:
+def _remembered(near: Neighbours, seen: Seen) -> dict[str, Evidence]:
     # A record of before has none.
     inliers = dict(zip(seen.images, seen.inliers, strict=False))
     return {

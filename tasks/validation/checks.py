@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tasks.base.params import Validate
-from tasks.data.table import ID_PATTERN, KINDS, REQUIRED, SPLITS
+from tasks.data.table import KINDS, REQUIRED, SPLITS
+from unbundle.base.catalogue_cells import ID_PATTERN
 
 Effect = Literal["quarantine", "warn", "refuse"]
 """What a failed check does: the row is left out, reported only, or the stage fails."""

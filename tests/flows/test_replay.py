@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.bundles import scene, write_photo
 from tests.support.served import serve
-from unbundle.query.search import ProductSearch
+from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.recorder import Recorder, Recording
 
 
@@ -22,7 +22,7 @@ def test_a_replay_leaves_its_figures_and_its_page(tmp_path: Path, left: Any) -> 
     photo = write_photo(tmp_path / "photo.png", scene([1, 2])).read_bytes()
     recorder = Recorder(Recording(tmp_path / "data/queries", content=True))
     with ProductSearch(workspace.bundles, str(workspace.milvus), threads=1) as search:
-        recorder.answering(photo, "red", False, False, lambda: search(photo, "red"))
+        recorder.answering(Question(photo, "red"), search.ask)
     state = replay(tmp_path, return_state=True)
     assert state.name == "Completed", state.message
     assert state.message.startswith("1 of 1 recorded queries replayed: the first product changes")

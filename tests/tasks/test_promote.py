@@ -23,7 +23,7 @@ from unbundle.index.database import CHAMPION, PREVIOUS, Database
 from unbundle.index.gallery import Item
 from unbundle.index.journal import Journal
 from unbundle.index.live_changes import ProductPut, delete, put
-from unbundle.query.search import ProductSearch
+from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.recorder import Recorder, Recording
 from unbundle.vision.imaging import open_photo
 
@@ -135,7 +135,7 @@ def test_a_successor_is_asked_what_clients_asked(world: Workspace, params: Param
     recorder = Recorder(Recording(world.root / params.replay.records, content=True))
     photo = (world.catalogue / "images/q0.png").read_bytes()
     with ProductSearch(world.bundles, str(world.milvus)) as search:
-        recorder.answering(photo, "red", False, False, lambda: search(photo, "red"))
+        recorder.answering(Question(photo, "red"), search.ask)
     new_bundle(world, seed=5)
     measure(world, params)
     decision = promote(world, with_limits(params, max_changed=1.0, min_replayed=1))

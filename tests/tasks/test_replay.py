@@ -19,7 +19,7 @@ from tests.support.served import serve
 from tests.support.worlds import PROJECT, tiny_params
 from unbundle.base.errors import UserError
 from unbundle.cli import main
-from unbundle.query.search import ProductSearch
+from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.recorder import Recorder, Recording
 
 QUERIES = [([0, 1], "red cream"), ([2], ""), ([3, 4, 5], "blue"), ([1], "serum")]
@@ -39,13 +39,7 @@ def record(workspace: Workspace, content: bool) -> None:
     with ProductSearch(workspace.bundles, str(workspace.milvus), threads=1) as search:
 
         def ask(photo: bytes | None, caption: str, filters: Any = None) -> None:
-            recorder.answering(
-                photo,
-                caption,
-                False,
-                bool(filters),
-                lambda: search(photo, caption, 3, None, filters),
-            )
+            recorder.answering(Question(photo, caption, 3, filters=filters), search.ask)
 
         for products, caption in QUERIES:
             ask(png(*products), caption)

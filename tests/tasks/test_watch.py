@@ -18,7 +18,7 @@ from tasks.watch import watch
 from tests.support.bundles import scene
 from tests.support.worlds import write_world
 from unbundle.base.errors import UserError
-from unbundle.query.search import ProductSearch
+from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.recorder import Recorder, Recording
 
 
@@ -41,9 +41,7 @@ def serve(workspace: Workspace, params: Params, queries: Sequence[tuple[bytes, s
     recorder = Recorder(Recording(workspace.root / params.replay.records))
     with ProductSearch(workspace.bundles, str(workspace.milvus), threads=1) as search:
         for photo, title in queries:
-            recorder.answering(
-                photo, title, False, False, lambda asked=(photo, title): search(*asked)
-            )
+            recorder.answering(Question(photo, title), search.ask)
 
 
 def usual(workspace: Workspace) -> list[tuple[bytes, str]]:

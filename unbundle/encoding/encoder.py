@@ -1,17 +1,15 @@
 """From a photo and a title to instance vectors, on ONNX Runtime.
 
 Detector, backbone and CAPTURE are run over all instances of a query (or all photos of an ingestion
-batch) at once; the title is tokenised once.
+batch) at once.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from unbundle.base.errors import UserError
 from unbundle.base.limits import MOST_BOXES
@@ -25,31 +23,15 @@ from unbundle.encoding.capture import (
     masked_heads,
     title_tokenizer,
 )
+from unbundle.encoding.encoded_query import EncodedQuery, Word
 from unbundle.encoding.image_encoder import ImageEncoder, Proposals
-from unbundle.ranking.embedding import Modality, Vectors, join_parts, modality, query_vectors
+from unbundle.encoding.observer import NOBODY, Observer
+from unbundle.ranking.embedding import Vectors, join_parts, modality, query_vectors
 from unbundle.vision.boxes import Boxes
 from unbundle.vision.imaging import Photo
 from unbundle.vision.keypoints import Keypoints, keypoints
 
 _UNKNOWN = "[UNK]"
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """The instances of one query."""
-
-    boxes: Boxes
-    """`[N, 4]` in photo pixels; `[0, 4]` for a query without a photo, which is one instance."""
-    scores: NDArray[np.float32]
-    """`[N]`: the detector's, or 1 for given boxes and for a title alone."""
-    heads: dict[str, Vectors]
-    """Unit rows `[N, d]` by head: the parts and `read`; zeros where a modality is missing."""
-    words: tuple["Word", ...]
-    """The title's words, in its order."""
-    vectors: Vectors
-    """`[N, D]`, the query vectors."""
-    modality: Modality
-    """What the query has."""
 
 
 @dataclass(frozen=True)
@@ -60,46 +42,6 @@ class Entries:
     """`[N, D]`."""
     keypoints: list[str]
     """Packed, see `unbundle.vision.keypoints`."""
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word of a query's title.
-
-    Attributes:
-        text: as it stands in the title; what lies beyond the network's title length is no word.
-        belongs: how likely it names each instance's product, `[N]`, 0 to 1.
-    """
-
-    text: str
-    belongs: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class QueryTrace:
-    """What a query became on its way to an answer.
-
-    Attributes:
-        encoded: its instances.
-        unknown: share of the title's pieces that the tokenizer does not know.
-    """
-
-    encoded: Encoded
-    unknown: float
-
-
-_traces: ContextVar[list[QueryTrace] | None] = ContextVar("traces", default=None)
-
-
-@contextmanager
-def traced() -> Iterator[list[QueryTrace]]:
-    """Yield a list that takes a trace of every query encoded in the block, in this thread."""
-    traces: list[QueryTrace] = []
-    token = _traces.set(traces)
-    try:
-        yield traces
-    finally:
-        _traces.reset(token)
 
 
 class Encoder:
@@ -130,32 +72,48 @@ class Encoder:
         photo: Photo | None,
         caption: str = "",
         boxes: Boxes | Sequence[Sequence[float]] | None = None,
-    ) -> Encoded:
+        observer: Observer = NOBODY,
+    ) -> EncodedQuery:
         """Encode a query: a photo, a title or both.
 
         Args:
             photo: upright RGB pixels.
             caption: the title; may name only some of the products.
             boxes: `[N, 4]` in photo pixels, instead of the detector's.
+            observer: of the networks' runs, of the local features and of what comes out.
 
         Raises:
             UserError: neither photo nor title; a box without area or beyond the photo.
         """
-        if photo is None:
-            return self._encode_title(caption, boxes)
-        if boxes is None:
-            found = self.propose(photo)
-        else:
-            given = _checked_boxes(boxes, photo)
-            found = Proposals(given, np.ones(len(given), np.float32))
-        visual = self._image_encoder.encode([photo], [found.boxes])
-        heads = self._heads(visual, [caption] * len(found.boxes))
-        return self._encoded(found, heads, caption, has_photo=True)
+        found = self._instances(photo, caption, boxes, observer)
+        visual = None
+        if photo is not None:
+            visual = self._image_encoder.encode([photo], [found.boxes], observer)
+        heads = self._heads(visual, [caption] * len(found.scores), observer)
+        settings = self.bundle.embedding
+        mode = modality(photo is not None, bool(caption.strip()))
+        pieces = self._tokenizer.encode(caption.strip())
+        local: list[Keypoints] = []
+        if photo is not None:
+            with observer.span("verify"):
+                local = self.keypoints(photo, found.boxes)
+        query = EncodedQuery(
+            found.boxes,
+            found.scores,
+            heads.vectors,
+            () if photo is None else _words(caption.strip(), pieces, heads.alignment),
+            query_vectors(heads.vectors, settings.parts, settings.weights[mode]),
+            mode,
+            local,
+            _unknown(pieces),
+        )
+        observer.encoded(query)
+        return query
 
     def encode_gallery(self, photos: Sequence[Photo], captions: Sequence[str]) -> Entries:
         """Vectors and keypoints of single-product photos, each by its best proposal."""
         boxes = [found.boxes[:1] for found in self._image_encoder.propose(photos)]
-        heads = self._heads(self._image_encoder.encode(photos, boxes), captions)
+        heads = self._heads(self._image_encoder.encode(photos, boxes), captions, NOBODY)
         local = [self.keypoints(*pair)[0].pack() for pair in zip(photos, boxes, strict=True)]
         return Entries(join_parts(heads.vectors, self.bundle.embedding.parts), local)
 
@@ -163,51 +121,27 @@ class Encoder:
         """The keypoints of some boxes `[N, 4]` of a photo."""
         return keypoints(photo, boxes, self.bundle.keypoints, self._projection)
 
-    def _encode_title(
-        self, caption: str, boxes: Boxes | Sequence[Sequence[float]] | None
-    ) -> Encoded:
-        if not caption.strip():
-            raise UserError("the query is empty: give a photo, a title or both")
-        if boxes is not None:
-            raise UserError("boxes without a photo: give the photo that they are in")
-        alone = Proposals(np.zeros((0, 4), np.float32), np.ones(1, np.float32))
-        return self._encoded(alone, self._heads(None, [caption]), caption, has_photo=False)
-
-    def _encoded(self, found: Proposals, heads: Heads, caption: str, has_photo: bool) -> Encoded:
-        settings = self.bundle.embedding
-        mode = modality(has_photo, bool(caption.strip()))
-        vectors = query_vectors(heads.vectors, settings.parts, settings.weights[mode])
-        words = self._words(caption, heads.alignment) if has_photo else ()
-        encoded = Encoded(found.boxes, found.scores, heads.vectors, words, vectors, mode)
-        if (traces := _traces.get()) is not None:
-            traces.append(QueryTrace(encoded, self.unknown(caption)))
-        return encoded
-
     def unknown(self, caption: str) -> float:
         """Share of a title's pieces that the tokenizer does not know, 0 without a title."""
-        if not caption.strip():
-            return 0.0
-        encoding = self._tokenizer.encode(caption.strip())
-        pieces = [
-            token
-            for token, word in zip(encoding.tokens, encoding.word_ids, strict=True)
-            if word is not None
-        ]
-        return round(pieces.count(_UNKNOWN) / len(pieces), 4) if pieces else 0.0
+        return _unknown(self._tokenizer.encode(caption.strip()))
 
-    def _words(self, caption: str, alignment: NDArray[np.float32]) -> tuple[Word, ...]:
-        encoding = self._tokenizer.encode(caption.strip())
-        pieces: dict[int, list[int]] = {}
-        for place, word in enumerate(encoding.word_ids):
-            if word is not None:
-                pieces.setdefault(word, []).append(place)
-        words = []
-        for places in pieces.values():
-            start = encoding.offsets[places[0]][0]
-            end = encoding.offsets[places[-1]][1]
-            # A word belongs where its most telling piece does.
-            words.append(Word(caption.strip()[start:end], alignment[:, places].max(axis=1)))
-        return tuple(words)
+    def _instances(
+        self,
+        photo: Photo | None,
+        caption: str,
+        boxes: Boxes | Sequence[Sequence[float]] | None,
+        observer: Observer,
+    ) -> Proposals:
+        if photo is None:
+            if not caption.strip():
+                raise UserError("the query is empty: give a photo, a title or both")
+            if boxes is not None:
+                raise UserError("boxes without a photo: give the photo that they are in")
+            return Proposals(np.zeros((0, 4), np.float32), np.ones(1, np.float32))
+        if boxes is None:
+            return self._image_encoder.propose([photo], observer)[0]
+        given = _checked_boxes(boxes, photo)
+        return Proposals(given, np.ones(len(given), np.float32))
 
     def _no_visual(self, count: int) -> Visual:
         dimension = self.bundle.backbone.dimension
@@ -217,11 +151,33 @@ class Encoder:
             np.zeros((count, 1), np.int64),
         )
 
-    def _heads(self, visual: Visual | None, captions: Sequence[str]) -> Heads:
+    def _heads(self, visual: Visual | None, captions: Sequence[str], observer: Observer) -> Heads:
         visual = visual or self._no_visual(len(captions))
         inputs = capture_inputs(visual, captions, self._tokenizer)
-        outputs = self._capture.run(list(OUTPUTS), inputs)
+        with observer.span("capture"):
+            outputs = self._capture.run(list(OUTPUTS), inputs)
         return masked_heads(inputs, outputs, self.bundle.backbone.features)
+
+
+def _unknown(title: Encoding) -> float:
+    pieces = [
+        token for token, word in zip(title.tokens, title.word_ids, strict=True) if word is not None
+    ]
+    return round(pieces.count(_UNKNOWN) / len(pieces), 4) if pieces else 0.0
+
+
+def _words(text: str, title: Encoding, alignment: NDArray[np.float32]) -> tuple[Word, ...]:
+    pieces: dict[int, list[int]] = {}
+    for place, word in enumerate(title.word_ids):
+        if word is not None:
+            pieces.setdefault(word, []).append(place)
+    words = []
+    for places in pieces.values():
+        start = title.offsets[places[0]][0]
+        end = title.offsets[places[-1]][1]
+        # A word belongs where its most telling piece does.
+        words.append(Word(text[start:end], alignment[:, places].max(axis=1)))
+    return tuple(words)
 
 
 def _checked_boxes(boxes: Boxes | Sequence[Sequence[float]], photo: Photo) -> Boxes:

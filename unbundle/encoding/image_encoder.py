@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from unbundle.base.onnx_session import open_session
 from unbundle.encoding.bundle import BACKBONE, DETECTOR, BackboneSettings, DetectorSettings
 from unbundle.encoding.capture import Visual
+from unbundle.encoding.observer import NOBODY, Observer
 from unbundle.vision.boxes import Boxes
 from unbundle.vision.imaging import Photo, crops, geometry, letterbox, normalise
 from unbundle.vision.proposals import select_proposals
@@ -45,12 +46,13 @@ class ImageEncoder:
         self._detector = open_session(folder / DETECTOR, threads)
         self._backbone = open_session(folder / BACKBONE, threads)
 
-    def propose(self, photos: Sequence[Photo]) -> list[Proposals]:
+    def propose(self, photos: Sequence[Photo], observer: Observer = NOBODY) -> list[Proposals]:
         """The products that the detector sees in each photo; all photos are one batch."""
         settings = self._settings
         inputs = [letterbox(photo, settings.side) for photo in photos]
         images = np.stack([image for image, _ in inputs])
-        all_boxes, all_scores = self._detector.run(["boxes", "scores"], {"image": images})
+        with observer.span("detector"):
+            all_boxes, all_scores = self._detector.run(["boxes", "scores"], {"image": images})
         found = []
         for photo, (_, factor), boxes, scores in zip(
             photos, inputs, all_boxes, all_scores, strict=True
@@ -69,13 +71,16 @@ class ImageEncoder:
             found.append(Proposals(*selected))
         return found
 
-    def encode(self, photos: Sequence[Photo], boxes: Sequence[Boxes]) -> Visual:
+    def encode(
+        self, photos: Sequence[Photo], boxes: Sequence[Boxes], observer: Observer = NOBODY
+    ) -> Visual:
         """Visual tokens of some boxes `[N_i, 4]` of each photo; all boxes are one batch."""
         settings = self._crop
         pairs = list(zip(photos, boxes, strict=True))
         cut = np.concatenate([crops(photo, rows, settings.side) for photo, rows in pairs])
         batch = normalise(cut, settings.mean, settings.std)
-        (tokens,) = self._backbone.run(["tokens"], {"crops": batch})
+        with observer.span("backbone"):
+            (tokens,) = self._backbone.run(["tokens"], {"crops": batch})
         places = np.concatenate(
             [geometry(rows, photo.shape[1], photo.shape[0]) for photo, rows in pairs]
         )

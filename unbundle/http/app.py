@@ -12,13 +12,14 @@ from fastapi import Query as Parameter
 
 from unbundle.base.errors import UserError
 from unbundle.base.limits import USUAL_K, Limits
+from unbundle.encoding.observer import NOBODY, Observer
 from unbundle.http.admission import Admission, at_once
 from unbundle.http.champion import LiveChampion
 from unbundle.http.openapi import BATCH_BODY, SEARCH_BODY, described, problems
 from unbundle.http.page_routes import add_page, add_pictures
 from unbundle.http.problems import Kind, Problem, ProblemError, refused, tell_problems
 from unbundle.http.product_routes import add_changes
-from unbundle.http.requests import Query, read_batch, read_query
+from unbundle.http.requests import read_batch, read_question
 from unbundle.http.telemetry import MEDIA_TYPE as METRICS
 from unbundle.http.telemetry import Measured, Telemetry
 from unbundle.http.workers import Workers
@@ -26,7 +27,6 @@ from unbundle.index.gallery import Hit
 from unbundle.index.journal import Journal
 from unbundle.query.search import Answer, Question
 from unbundle.recording.recorder import Recorder
-from unbundle.vision.imaging import open_upload
 
 _JOURNAL = Journal()
 Identifier = Annotated[str, Path(description="Id of a photo of the catalogue.")]
@@ -128,10 +128,8 @@ def _add_queries(
         """Find the products of a photo, of a title, or of both."""
 
         async def read(request: Request) -> Callable[[], Answer]:
-            query = await read_query(request, limits)
-            return lambda: _recorded(
-                recorder, query(), lambda one: _search(admission.live, one, limits)
-            )
+            question = await read_question(request, limits)
+            return lambda: _search(admission.live, question(), recorder)
 
         answer = await admission.answer(request, read)
         telemetry.answer(answer)
@@ -144,8 +142,8 @@ def _add_queries(
         """Answer several queries, with as few searches of the index as their filters allow."""
 
         async def read(request: Request) -> Callable[[], Answers]:
-            queries = await read_batch(request, limits)
-            return lambda: _batch(admission.live, queries(), limits)
+            questions = await read_batch(request, limits)
+            return lambda: _batch(admission.live, questions())
 
         answered = await admission.answer(request, read)
         for answer in answered.answers:
@@ -194,52 +192,28 @@ def _add_health(app: FastAPI, live: LiveChampion, telemetry: Telemetry, limits: 
         return Response(telemetry.text(), media_type=METRICS)
 
 
-def _recorded(recorder: Recorder | None, query: Query, answer: Callable[[Query], Answer]) -> Answer:
-    if recorder is None:
-        return answer(query)
-    # What leaves hits out cannot be compared with what another index answers.
-    filtered = bool(query.filters) or bool(query.offset) or query.min_score is not None
-    given = query.boxes is not None
-    return recorder.answering(query.photo, query.caption, given, filtered, lambda: answer(query))
+def _search(live: LiveChampion, question: Question, recorder: Recorder | None) -> Answer:
+    def ask(question: Question, observer: Observer) -> Answer:
+        with live.champion() as search:
+            return search.ask(question, observer)
+
+    return ask(question, NOBODY) if recorder is None else recorder.answering(question, ask)
 
 
-def _search(live: LiveChampion, query: Query, limits: Limits) -> Answer:
-    with live.champion() as search:
-        (answer,) = search.batch([_question(query, limits)])
-    if isinstance(answer, UserError):
-        raise answer
-    return answer
-
-
-def _batch(live: LiveChampion, queries: Sequence[Query | ProblemError], limits: Limits) -> Answers:
-    asked = [_question(query, limits) for query in queries if isinstance(query, Query)]
+def _batch(live: LiveChampion, questions: Sequence[Question | ProblemError]) -> Answers:
+    asked = [question for question in questions if isinstance(question, Question)]
     with live.champion() as search:
         answers = iter(search.batch(asked))
     return Answers(
         tuple(
-            query.problem if isinstance(query, ProblemError) else _told(next(answers))
-            for query in queries
+            question.problem if isinstance(question, ProblemError) else _told(next(answers))
+            for question in questions
         )
     )
 
 
 def _told(answer: Answer | UserError) -> Answer | Problem:
     return refused(answer).problem if isinstance(answer, UserError) else answer
-
-
-def _question(query: Query, limits: Limits) -> Question:
-    content = query.photo
-    return Question(
-        # Decoded in its turn: the photos of a batch would fill the memory.
-        None if content is None else lambda: open_upload(content, limits.pixels),
-        query.caption,
-        query.k,
-        query.boxes,
-        query.filters,
-        query.bundle_price,
-        query.min_score,
-        query.offset,
-    )
 
 
 def _product(live: LiveChampion, identifier: str) -> Product:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from unbundle.base.catalogue_cells import ID_PATTERN
 from unbundle.base.limits import Limits
 from unbundle.http.admission import Admission
 from unbundle.http.champion import LiveChampion
@@ -21,7 +22,7 @@ from unbundle.http.problems import Kind, ProblemError
 from unbundle.http.requests import FORM, JSON, Base64, encodable, over_limit, read_body
 from unbundle.index.columns import clip
 from unbundle.index.filters import Value
-from unbundle.index.gallery import ID_LENGTH, Item
+from unbundle.index.gallery import Item
 from unbundle.index.journal import Journal
 from unbundle.index.live_changes import ProductPut, delete, put
 from unbundle.query.search import ProductSearch
@@ -31,7 +32,7 @@ KEY = "UNBUNDLE_API_KEY"
 
 Identifier = Annotated[
     str,
-    Path(description="Id of the product's photo.", pattern=rf"^[A-Za-z0-9_.:-]{{1,{ID_LENGTH}}}$"),
+    Path(description="Id of the product's photo.", pattern=f"^{ID_PATTERN}$"),
 ]
 Text = Annotated[str, BeforeValidator(encodable)]
 

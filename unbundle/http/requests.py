@@ -24,6 +24,8 @@ from unbundle.base.limits import USUAL_K, Limits
 from unbundle.http.problems import Fault, Kind, ProblemError, invalid
 from unbundle.index.columns import clip
 from unbundle.index.filters import Condition
+from unbundle.query.search import Question
+from unbundle.vision.imaging import UploadedPhoto
 
 JSON = "application/json"
 FORM = "multipart/form-data"
@@ -94,10 +96,10 @@ class Queries(BaseModel):
     queries: list[Any] = Field(min_length=1, description="A `Query` each.")
 
 
-async def read_query(request: Request, limits: Limits) -> Callable[[], Query]:
+async def read_question(request: Request, limits: Limits) -> Callable[[], Question]:
     """Receive a query, as `read_body` does, and hold it to the limits."""
     read = await read_body(request, limits, Query)
-    return lambda: _within(read(), limits)
+    return lambda: _question(read(), limits)
 
 
 async def read_body(request: Request, limits: Limits, model: type[Model]) -> Callable[[], Model]:
@@ -121,14 +123,16 @@ async def read_body(request: Request, limits: Limits, model: type[Model]) -> Cal
     raise await _other_media_type(limited, JSON, FORM)
 
 
-async def read_batch(request: Request, limits: Limits) -> Callable[[], list[Query | ProblemError]]:
+async def read_batch(
+    request: Request, limits: Limits
+) -> Callable[[], list[Question | ProblemError]]:
     """Receive a batch's body.
 
     Returns:
         What makes of it, for each query in order, the query or what is wrong with it.
 
     Raises:
-        ProblemError: as `read_query`; what is returned raises it where there is no batch, or one
+        ProblemError: as `read_question`; what is returned raises it where there is no batch, or one
             of too many queries.
     """
     limited = _limited(request, limits)
@@ -138,13 +142,13 @@ async def read_batch(request: Request, limits: Limits) -> Callable[[], list[Quer
     return lambda: _checked_batch(body, limits)
 
 
-def _checked_batch(body: bytes, limits: Limits) -> list[Query | ProblemError]:
+def _checked_batch(body: bytes, limits: Limits) -> list[Question | ProblemError]:
     queries = _valid(lambda: Queries.model_validate_json(body)).queries
     _check_limit("queries", len(queries), limits.batch)
-    checked: list[Query | ProblemError] = []
+    checked: list[Question | ProblemError] = []
     for values in queries:
         try:
-            checked.append(_within(_valid(partial(Query.model_validate, values)), limits))
+            checked.append(_question(_valid(partial(Query.model_validate, values)), limits))
         except ProblemError as problem:
             checked.append(problem)
     return checked
@@ -238,17 +242,25 @@ def _parsed(values: dict[str, Any]) -> dict[str, Any]:
     return parsed
 
 
-def _within(query: Query, limits: Limits) -> Query:
-    if "k" not in query.model_fields_set:
-        query = query.model_copy(update={"k": min(query.k, limits.k)})
+def _question(query: Query, limits: Limits) -> Question:
+    k = query.k if "k" in query.model_fields_set else min(query.k, limits.k)
     for name, found, most in (
-        ("k", query.k, limits.k),
+        ("k", k, limits.k),
         ("offset", query.offset, limits.offset),
         ("boxes", len(query.boxes or ()), limits.boxes),
         ("caption", len(query.caption), limits.caption),
     ):
         _check_limit(name, found, most)
-    return query
+    return Question(
+        None if query.photo is None else UploadedPhoto(query.photo, limits.pixels),
+        query.caption,
+        k,
+        query.boxes,
+        query.filters,
+        query.bundle_price,
+        query.min_score,
+        query.offset,
+    )
 
 
 def _valid(read: Callable[[], Model]) -> Model:

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
+from unbundle.base.catalogue_cells import ID_LENGTH
 from unbundle.base.errors import UserError
 from unbundle.index.columns import (
     FIXED_FIELDS,
@@ -32,7 +33,7 @@ from unbundle.index.columns import (
     Column,
     dump_columns,
 )
-from unbundle.index.gallery import ID_LENGTH, METRIC, TIMEOUT, VECTOR, Gallery
+from unbundle.index.gallery import METRIC, TIMEOUT, VECTOR, Gallery
 from unbundle.vision.keypoints import LONGEST_TEXT
 
 CHAMPION = "products"

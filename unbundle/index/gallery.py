@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pymilvus import MilvusClient
 
+from unbundle.base.catalogue_cells import ID_LENGTH, ID_PATTERN
 from unbundle.base.errors import UserError
 from unbundle.index.columns import (
     FIXED_FIELDS,
@@ -26,12 +27,14 @@ from unbundle.index.columns import (
 )
 from unbundle.index.filters import Filters, compile_filters, literal
 
+if TYPE_CHECKING:
+    # OpenCV, which a caller that never re-ranks can spare.
+    from unbundle.vision.geometric_verification import Evidence
+
 Vectors = NDArray[np.float32]
 
 VECTOR = "vector"
 METRIC = "IP"
-ID_LENGTH = 64
-ID = re.compile(rf"[A-Za-z0-9_.:-]{{1,{ID_LENGTH}}}")
 TIMEOUT = 60.0
 """Seconds for one call: without it pymilvus waits for ever."""
 
@@ -130,14 +133,19 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What lies nearest to a query vector."""
+class Neighbours:
+    """What lies nearest to a query vector, as the index finds it or re-ranked."""
 
     products: list[Hit]
     """The best photo of each product, best first; at least as many as were asked for, where the
     gallery or the filter has so many."""
     photos: list[Hit]
     """Photos, whatever they show, best first."""
+    stored: Mapping[str, Stored] = field(default_factory=dict)
+    """By id, of the photos that were verified, and perhaps of others; empty before re-ranking, and
+    for a title alone."""
+    evidence: Mapping[str, "Evidence"] = field(default_factory=dict)
+    """By id, of the photos that were verified."""
 
 
 class Gallery:
@@ -226,7 +234,7 @@ class Gallery:
 
     def misfit(self, item: Item) -> str:
         """Why this index cannot hold a row; empty where it can."""
-        if not ID.fullmatch(item.id):
+        if not re.fullmatch(ID_PATTERN, item.id):
             return f"id {item.id!r}: expected 1 to {ID_LENGTH} letters, digits or _.:-"
         for key, text in (("label", item.label), ("image", item.image)):
             if len(text.encode()) > TEXT_BYTES:
@@ -339,7 +347,7 @@ class Gallery:
 
     def nearest(
         self, vectors: Vectors, k: int, photos: int, filters: Filters | None = None
-    ) -> list[Found]:
+    ) -> list[Neighbours]:
         """The `k` nearest products and the nearest photos, per query vector.
 
         Milvus' own grouping loses groups on Lite and is ignored by older servers: this asks for
@@ -353,7 +361,7 @@ class Gallery:
             filters: see `unbundle.index.filters`.
         """
         depth = min(max(k * _OVERFETCH, photos), MOST_HITS)
-        answers = [Found([], []) for _ in vectors]
+        answers = [Neighbours([], []) for _ in vectors]
         open_rows = list(range(len(vectors)))
         while open_rows:
             found = self.search(vectors[open_rows], depth, filters)
@@ -361,7 +369,7 @@ class Gallery:
             for row, hits in zip(open_rows, found, strict=True):
                 exhausted = len(hits) < depth or depth >= MOST_HITS
                 products = best_per_product(hits if exhausted else _sure(hits))
-                answers[row] = Found(products, hits)
+                answers[row] = Neighbours(products, hits)
                 if len(products) < k and not exhausted:
                     short.append(row)
             open_rows, depth = short, min(depth * _OVERFETCH, MOST_HITS)
@@ -370,7 +378,7 @@ class Gallery:
     def find(self, identifier: str) -> tuple[Hit, Vectors] | None:
         """One row by its id: as a hit without a score (0), and its vector `[D]`, a unit row."""
         # What is no id of ours never gets into an expression.
-        if not ID.fullmatch(identifier):
+        if not re.fullmatch(ID_PATTERN, identifier):
             return None
         found = self._client.query(
             self.name,
@@ -542,7 +550,7 @@ def _sure(hits: Sequence[Hit]) -> list[Hit]:
 
 def _among(identifiers: Sequence[str]) -> str:
     # What is no id of ours never gets into an expression.
-    strange = next((one for one in identifiers if not ID.fullmatch(one)), None)
+    strange = next((one for one in identifiers if not re.fullmatch(ID_PATTERN, one)), None)
     if strange is not None:
         raise ValueError(f"{strange!r}: no id")
     return f"id in [{','.join(literal(one) for one in identifiers)}]"

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from unbundle.encoding.bundle import Bundle, OpenSetSettings
-from unbundle.query.rerank import EncodedQuery, Reranked
+from unbundle.encoding.encoded_query import EncodedQuery
+from unbundle.index.gallery import Neighbours
 from unbundle.ranking.embedding import split_parts, term_scores
 from unbundle.ranking.open_set import NEAREST, Nearest, among, open_set_features, probability
 
 
 def known_probabilities(
-    bundle: Bundle, query: EncodedQuery, reranked: Sequence[Reranked]
+    bundle: Bundle, query: EncodedQuery, reranked: Sequence[Neighbours]
 ) -> list[float | None]:
     """The probability, for each instance of a query, that the gallery holds its product.
 
@@ -26,7 +27,7 @@ def known_probabilities(
         0 to 1 per instance: 0 where no photo was found, None for a title alone and where the bundle
         was not calibrated for what the query has.
     """
-    settings = bundle.open_set.get(query.encoded.modality)
+    settings = bundle.open_set.get(query.modality)
     if settings is None or not query.keypoints:
         return [None] * len(reranked)
     return [
@@ -35,15 +36,15 @@ def known_probabilities(
 
 
 def _known_probability(
-    near: Reranked, query: EncodedQuery, row: int, bundle: Bundle, settings: OpenSetSettings
+    near: Neighbours, query: EncodedQuery, row: int, bundle: Bundle, settings: OpenSetSettings
 ) -> float:
-    hits = [hit for hit in near.found.photos if hit.id in near.evidence][:NEAREST]
+    hits = [hit for hit in near.photos if hit.id in near.evidence][:NEAREST]
     if not hits:
         return 0.0
     embedding = bundle.embedding
     vectors = np.stack([near.stored[hit.id].vector for hit in hits])
     parts = split_parts(vectors, embedding.parts, embedding.dimensions)
-    mine = {head: rows[row : row + 1] for head, rows in query.encoded.heads.items()}
+    mine = {head: rows[row : row + 1] for head, rows in query.heads.items()}
     nearest = Nearest(
         np.asarray([hit.score for hit in hits], np.float32),
         [hit.product for hit in hits],

@@ -6,39 +6,18 @@ and the matches that one similarity transform explains (inliers) add to a photo'
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from unbundle.encoding.bundle import Bundle
-from unbundle.encoding.encoder import Encoded
-from unbundle.index.gallery import Found, Gallery, Hit, Stored, best_per_product
+from unbundle.encoding.encoded_query import EncodedQuery
+from unbundle.index.gallery import Gallery, Hit, Neighbours, best_per_product
 from unbundle.vision.geometric_verification import Evidence, bonus, verify
 from unbundle.vision.keypoints import Keypoints
 
 
-@dataclass(frozen=True)
-class EncodedQuery:
-    """One query, encoded."""
-
-    encoded: Encoded
-    keypoints: Sequence[Keypoints]
-    """Of each instance; empty for a title alone."""
-
-
-@dataclass(frozen=True)
-class Reranked:
-    """What lies nearest to one instance after re-ranking."""
-
-    found: Found
-    stored: Mapping[str, Stored]
-    """Vectors and keypoints by id, of the verified photos of all the query's instances; empty for a
-    title alone."""
-    evidence: Mapping[str, Evidence]
-    """By id, of this instance's verified photos."""
-
-
 def rerank(
-    gallery: Gallery, bundle: Bundle, asked: EncodedQuery, found: Sequence[Found]
-) -> list[Reranked]:
+    gallery: Gallery, bundle: Bundle, query: EncodedQuery, found: Sequence[Neighbours]
+) -> list[Neighbours]:
     """Verify the nearest photos of every instance of a query, and rank them anew.
 
     Stored keypoints and vectors of all instances' photos are read in one request.
@@ -46,29 +25,29 @@ def rerank(
     Args:
         gallery: that was searched.
         bundle: that made it: keypoint settings, and what an inlier adds to a score.
-        asked: the query.
+        query: what was asked.
         found: the search's result for each of its instances.
 
     Returns:
         One entry per instance, in the order of `found`. For a title alone nothing is verified and
         the rankings are those of `found`.
     """
-    if not asked.keypoints:
-        return [Reranked(near, {}, {}) for near in found]
+    if not query.keypoints:
+        return list(found)
     settings = bundle.keypoints
     closest = [[hit.id for hit in near.photos[: settings.photos]] for near in found]
     stored = gallery.stored(list(dict.fromkeys(name for names in closest for name in names)))
     local = {
         name: Keypoints.unpack(one.keypoints, settings.dimension) for name, one in stored.items()
     }
-    weight = bundle.verification.get(asked.encoded.modality, 0.0)
+    weight = bundle.verification.get(query.modality, 0.0)
     reranked = []
-    for near, names, own in zip(found, closest, asked.keypoints, strict=True):
+    for near, names, own in zip(found, closest, query.keypoints, strict=True):
         # What was deleted since the search is no longer in the catalogue.
         there = [name for name in names if name in local]
         seen = verify(own, [local[name] for name in there], settings)
         evidence = dict(zip(there, seen, strict=True))
-        reranked.append(Reranked(rescored_neighbours(near, evidence, weight), stored, evidence))
+        reranked.append(replace(rescored_neighbours(near, evidence, weight), stored=stored))
     return reranked
 
 
@@ -99,11 +78,14 @@ def rescored(hits: Sequence[Hit], evidence: Mapping[str, Evidence], weight: floa
     return sorted(scored, key=lambda hit: (-hit.score, hit.id))
 
 
-def rescored_neighbours(near: Found, evidence: Mapping[str, Evidence], weight: float) -> Found:
+def rescored_neighbours(
+    near: Neighbours, evidence: Mapping[str, Evidence], weight: float
+) -> Neighbours:
     """Photos and products of one instance's search, both re-ranked (see `rescored`).
 
     No product is added: of one that `near.products` lacks, better photos may not have been found.
     """
     photos = rescored(near.photos, evidence, weight)
     sure = {hit.product for hit in near.products}
-    return Found([hit for hit in best_per_product(photos) if hit.product in sure], photos)
+    products = [hit for hit in best_per_product(photos) if hit.product in sure]
+    return Neighbours(products, photos, near.stored, evidence)

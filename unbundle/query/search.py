@@ -10,21 +10,23 @@ from typing import Any, Self
 
 import numpy as np
 
+from unbundle.base.catalogue_cells import ID_LENGTH
 from unbundle.base.errors import UnknownIdError, UserError
 from unbundle.base.limits import USUAL_K
 from unbundle.encoding.bundle import SETTINGS, Bundle
-from unbundle.encoding.encoder import Encoded, Encoder, Word
+from unbundle.encoding.encoded_query import EncodedQuery, Word
+from unbundle.encoding.encoder import Encoder
+from unbundle.encoding.observer import NOBODY, Observer
 from unbundle.index.columns import clip
 from unbundle.index.database import CHAMPION, Database
 from unbundle.index.duplicates import Duplicate, duplicates
 from unbundle.index.filters import Filters, Range, compile_filters
-from unbundle.index.gallery import ID_LENGTH, MOST_HITS, Found, Gallery, Hit, Vectors
+from unbundle.index.gallery import MOST_HITS, Gallery, Hit, Neighbours, Vectors
 from unbundle.query.known_product import known_probabilities
 from unbundle.query.prices import Part, Parts, checked_price, compare, has_prices
-from unbundle.query.rerank import EncodedQuery, Reranked, rerank
+from unbundle.query.rerank import rerank
 from unbundle.ranking.fusion import fuse, interleave
-from unbundle.vision.imaging import Photo, open_photo
-from unbundle.vision.keypoints import Keypoints
+from unbundle.vision.imaging import Photo, UploadedPhoto, open_photo
 
 __all__ = [
     "Answer",
@@ -46,7 +48,7 @@ _BELONGS = 0.5
 _UNANSWERED = UserError("not answered")  # holds a query's place in a batch until it is
 
 
-Source = str | Path | bytes | Photo | Callable[[], Photo]
+Source = str | Path | bytes | Photo | UploadedPhoto | Callable[[], Photo]
 """A photo: a path, an image file's bytes, upright RGB pixels, or what gives them in its turn."""
 
 
@@ -136,9 +138,7 @@ class Answer:
 class Ranking:
     """One query as the evaluation reads it: gallery photos, not grouped by product."""
 
-    encoded: Encoded
-    keypoints: Sequence[Keypoints]
-    """Of each instance; empty for a title alone."""
+    encoded: EncodedQuery
     searched: list[list[str]]
     """Gallery ids of each instance as the index finds them, best first."""
     rankings: list[list[str]]
@@ -205,15 +205,33 @@ class ProductSearch:
         Raises:
             UserError: neither photo nor title, no readable photo, a bad box, filter or number.
         """
-        (answer,) = self.batch(
-            [Question(photo, caption, k, boxes, filters, bundle_price, min_score, offset)]
+        return self.ask(
+            Question(photo, caption, k, boxes, filters, bundle_price, min_score, offset)
         )
+
+    def ask(self, question: Question, observer: Observer = NOBODY) -> Answer:
+        """Answer one query, as a call does.
+
+        Args:
+            question: the query.
+            observer: see `unbundle.encoding.observer`.
+
+        Raises:
+            UserError: see `__call__`.
+        """
+        (answer,) = self.batch([question], observer)
         if isinstance(answer, UserError):
             raise answer
         return answer
 
-    def batch(self, questions: Iterable[Question]) -> list[Answer | UserError]:
+    def batch(
+        self, questions: Iterable[Question], observer: Observer = NOBODY
+    ) -> list[Answer | UserError]:
         """Answer several queries; those with equal filters share one search of the index.
+
+        Args:
+            questions: the queries.
+            observer: of all of them.
 
         Returns:
             For each query, in order, its answer or what is wrong with it.
@@ -224,69 +242,60 @@ class ProductSearch:
             try:
                 question.check()
                 expression = compile_filters(question.filters, self.gallery.columns)
-                asked = self._encode(question.photo, question.caption, question.boxes)
+                query = self._encode(question, observer)
             except UserError as error:
                 answers.append(error)
             else:
-                together.setdefault(expression, []).append((place, question, asked))
+                together.setdefault(expression, []).append((place, question, query))
                 answers.append(_UNANSWERED)
         for group in together.values():
-            for (place, question, asked), found in zip(group, self._find(group), strict=True):
+            with observer.span("search"):
+                found = self._nearest(group)
+            for (place, question, query), near in zip(group, found, strict=True):
                 # One by one: the stored rows of all would be too much at once.
-                reranked = self._rerank(asked, found)
-                told = self._known_probabilities(asked, reranked)
-                answers[place] = self._answer(question, asked.encoded, reranked, told)
+                with observer.span("verify"):
+                    reranked = rerank(self.gallery, self.encoder.bundle, query, near)
+                with observer.span("known"):
+                    known = known_probabilities(self.encoder.bundle, query, reranked)
+                answers[place] = self._answer(question, query, reranked, known)
         return answers
 
-    def _encode(
-        self, photo: Source | None, caption: str, boxes: Sequence[Sequence[float]] | None = None
-    ) -> EncodedQuery:
-        pixels = _pixels(photo)
-        # Both here, where the pixels are: many queries' photos are never held together.
-        return self._describe(pixels, self.encoder.encode(pixels, caption, boxes))
+    def _encode(self, question: Question, observer: Observer) -> EncodedQuery:
+        with observer.span("decode"):
+            pixels = _pixels(question.photo)
+        return self.encoder.encode(pixels, question.caption, question.boxes, observer)
 
-    def _describe(self, photo: Photo | None, encoded: Encoded) -> EncodedQuery:
-        return EncodedQuery(
-            encoded, [] if photo is None else self.encoder.keypoints(photo, encoded.boxes)
-        )
-
-    def _find(self, group: Sequence[tuple[int, Question, EncodedQuery]]) -> list[list[Found]]:
+    def _nearest(
+        self, group: Sequence[tuple[int, Question, EncodedQuery]]
+    ) -> list[list[Neighbours]]:
         """What is nearest to each instance of each query of a group with equal filters."""
-        vectors = np.concatenate([asked.encoded.vectors for _, _, asked in group])
+        vectors = np.concatenate([query.vectors for _, _, query in group])
         depth = max(question.depth for _, question, _ in group)
         photos = self.encoder.bundle.keypoints.photos
         found = iter(self.gallery.nearest(vectors, depth, photos, group[0][1].filters))
-        return [list(islice(found, len(asked.encoded.vectors))) for _, _, asked in group]
-
-    def _rerank(self, asked: EncodedQuery, found: Sequence[Found]) -> list[Reranked]:
-        return rerank(self.gallery, self.encoder.bundle, asked, found)
-
-    def _known_probabilities(
-        self, asked: EncodedQuery, reranked: Sequence[Reranked]
-    ) -> list[float | None]:
-        return known_probabilities(self.encoder.bundle, asked, reranked)
+        return [list(islice(found, len(query.vectors))) for _, _, query in group]
 
     def _answer(
         self,
         question: Question,
-        encoded: Encoded,
-        reranked: Sequence[Reranked],
-        told: Sequence[float | None],
+        query: EncodedQuery,
+        reranked: Sequence[Neighbours],
+        probabilities: Sequence[float | None],
     ) -> Answer:
-        words = own_words(encoded.words, len(encoded.scores))
+        words = own_words(query.words, len(query.scores))
         passing = [
-            _passing(near.found.products[: question.depth], question.min_score) for near in reranked
+            _passing(near.products[: question.depth], question.min_score) for near in reranked
         ]
         first, last = question.offset, question.offset + question.k
         instances = []
-        for row, (hits, known) in enumerate(zip(passing, told, strict=True)):
+        for row, (hits, known) in enumerate(zip(passing, probabilities, strict=True)):
             instances.append(
                 Instance(
-                    _box(encoded.boxes[row]) if len(encoded.boxes) else None,
-                    float(encoded.scores[row]),
+                    _box(query.boxes[row]) if len(query.boxes) else None,
+                    float(query.scores[row]),
                     tuple(hits[first:last]),
                     known,
-                    bool(hits) and self._reaches(encoded, known),
+                    bool(hits) and self._reaches(query, known),
                     words[row],
                 )
             )
@@ -294,8 +303,8 @@ class ProductSearch:
         version = self.encoder.bundle.version
         return Answer(tuple(instances), self.gallery.name, version, parts)
 
-    def _reaches(self, encoded: Encoded, known: float | None) -> bool:
-        settings = self.encoder.bundle.open_set.get(encoded.modality)
+    def _reaches(self, query: EncodedQuery, known: float | None) -> bool:
+        settings = self.encoder.bundle.open_set.get(query.modality)
         return known is None or settings is None or known >= settings.threshold
 
     def _parts(
@@ -357,10 +366,11 @@ class ProductSearch:
             caption: as in a query.
             depth: length of every ranking.
         """
-        asked = self._encode(photo, caption)
-        hits = self.gallery.search(asked.encoded.vectors, depth)
-        reranked = self._rerank(asked, [Found([], row) for row in hits])
-        verified = [near.found.photos for near in reranked]
+        query = self._encode(Question(photo, caption), NOBODY)
+        hits = self.gallery.search(query.vectors, depth)
+        found = [Neighbours([], row) for row in hits]
+        reranked = rerank(self.gallery, self.encoder.bundle, query, found)
+        verified = [near.photos for near in reranked]
         searched, rankings = _ids(hits), _ids(verified)
         weights = self.encoder.bundle.fusion
         if weights is None:
@@ -368,7 +378,7 @@ class ProductSearch:
         else:
             scores = [np.asarray([hit.score for hit in row], np.float32) for row in verified]
             merged = fuse(rankings, scores, weights, depth)
-        return Ranking(asked.encoded, asked.keypoints, searched, rankings, merged)
+        return Ranking(query, searched, rankings, merged)
 
     def close(self) -> None:
         """Let go of the database."""

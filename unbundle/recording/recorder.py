@@ -24,10 +24,12 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from unbundle.base.limits import RECORD_BYTES, RECORD_DAYS
-from unbundle.encoding.encoder import QueryTrace, traced
-from unbundle.query.search import Answer, ProductSearch
+from unbundle.encoding.encoded_query import EncodedQuery
+from unbundle.encoding.observer import Observer
+from unbundle.query.search import Answer, ProductSearch, Question
 from unbundle.ranking.embedding import Vectors
 from unbundle.recording.input_statistics import brightness, script
+from unbundle.vision.imaging import UploadedPhoto
 
 _log = logging.getLogger("unbundle")
 _SEGMENTS = 8  # of the bound; the oldest goes when the bound is reached
@@ -108,6 +110,13 @@ class Record(Facts):
         return flat.reshape(len(self.instances), -1).astype(np.float32)
 
 
+class _EncodedQueryKept(Observer):
+    query: EncodedQuery
+
+    def encoded(self, query: EncodedQuery) -> None:
+        self.query = query
+
+
 class Recorder:
     """Appends records from any thread; a fault of it is told once and fails no query."""
 
@@ -118,33 +127,22 @@ class Recorder:
         self._count = 0
         self._broken = False
 
-    def answering(
-        self,
-        photo: bytes | None,
-        caption: str,
-        given: bool,
-        filtered: bool,
-        work: Callable[[], Answer],
-    ) -> Answer:
+    def answering(self, question: Question, work: Callable[[Question, Observer], Answer]) -> Answer:
         """Answer a query by `work`, and record it.
 
         Args:
-            photo: the file's bytes.
-            caption: the title.
-            given: whether the caller gave boxes.
-            filtered: whether the caller left hits out.
-            work: answers it, in this thread.
+            question: its photo, if any, is a file's bytes or an `UploadedPhoto`.
+            work: answers it, in this thread, and shows it to the observer.
         """
-        started = time.perf_counter()
-        with traced() as traces:
-            answer = work()
+        kept, started = _EncodedQueryKept(), time.perf_counter()
+        answer = work(question, kept)
         spent = 1000 * (time.perf_counter() - started)
         try:
-            record = _record(photo, caption, answer, traces[-1], spent)
-            record |= {"boxes_given": given, "filtered": filtered}
+            record = _record(question, answer, kept.query, spent)
             if self._recording.content:
+                photo = _file(question)
                 record["photo"] = None if photo is None else base64.b64encode(photo).decode()
-                record["caption"] = caption
+                record["caption"] = question.caption
             self._append(json.dumps(record, ensure_ascii=False).encode() + b"\n")
         except Exception as error:
             # Whatever a record fails with, the query was answered.
@@ -209,12 +207,11 @@ def read_records(folder: Path) -> Iterator[Record]:
 
 def observe(search: ProductSearch, photo: bytes, caption: str) -> Record:
     """Ask an index as a client does; what a service would have recorded of it."""
-    started = time.perf_counter()
-    with traced() as traces:
-        answer = search(photo, caption)
+    question = Question(photo, caption)
+    kept, started = _EncodedQueryKept(), time.perf_counter()
+    answer = search.ask(question, kept)
     spent = 1000 * (time.perf_counter() - started)
-    record = _record(photo, caption, answer, traces[-1], spent)
-    return Record.model_validate({**record, "boxes_given": False, "filtered": False})
+    return Record.model_validate(_record(question, answer, kept.query, spent))
 
 
 def facts(photo: bytes | None, caption: str, unknown: float) -> dict[str, Any]:
@@ -236,16 +233,26 @@ def facts(photo: bytes | None, caption: str, unknown: float) -> dict[str, Any]:
     }
 
 
+def _file(question: Question) -> bytes | None:
+    match question.photo:
+        case None | bytes():
+            return question.photo
+        case UploadedPhoto():
+            return question.photo.file
+    raise TypeError(f"{type(question.photo).__name__}: a photo that is recorded is a file's bytes")
+
+
 def _record(
-    photo: bytes | None, caption: str, answer: Answer, trace: QueryTrace, spent: float
+    question: Question, answer: Answer, query: EncodedQuery, spent: float
 ) -> dict[str, Any]:
+    photo, caption = _file(question), question.caption
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "collection": answer.collection,
         "bundle": answer.bundle,
         "milliseconds": round(spent, 2),
         "digest": hashlib.sha256((photo or b"") + b"\0" + caption.strip().encode()).hexdigest(),
-        **facts(photo, caption, trace.unknown),
+        **facts(photo, caption, query.unknown),
         "instances": [
             {
                 "box": instance.box,
@@ -259,7 +266,10 @@ def _record(
             }
             for instance in answer.instances
         ],
-        "vectors": base64.b64encode(trace.encoded.vectors.astype(np.float16).tobytes()).decode(),
+        "vectors": base64.b64encode(query.vectors.astype(np.float16).tobytes()).decode(),
+        "boxes_given": question.boxes is not None,
+        # What leaves hits out cannot be compared with what another index answers.
+        "filtered": bool(question.filters or question.offset) or question.min_score is not None,
     }
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,23 @@ PADDING = 114 / 255
 
 UPLOADS = ("JPEG", "PNG", "WEBP")
 """Formats that the service decodes: each decoder that Pillow has besides is one more to attack."""
+
+
+@dataclass(frozen=True)
+class UploadedPhoto:
+    """A stranger's image, decoded when it is called: a batch's pixels would fill the memory.
+
+    Attributes:
+        file: bytes of a JPEG, PNG or WebP.
+        most_pixels: that it may have.
+    """
+
+    file: bytes
+    most_pixels: int
+
+    def __call__(self) -> Photo:
+        """The pixels; raises as `open_upload` does."""
+        return open_upload(self.file, self.most_pixels)
 
 
 def open_photo(source: Path | bytes) -> Photo:

@@ -72,6 +72,15 @@ def test_a_long_title_is_cut(encoder: Encoder) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("title", "unknown"), [("", 0.0), (" ", 0.0), ("red cream", 0.0), ("red 面霜 ж", 0.6667)]
+)
+def test_a_query_tells_how_much_of_its_title_the_tokenizer_knows(
+    encoder: Encoder, title: str, unknown: float
+) -> None:
+    assert encoder.encode(scene([1]), title).unknown == encoder.unknown(title) == unknown
+
+
 @given(st.text(max_size=200))
 def test_any_title_gives_unit_vectors(encoder: Encoder, title: str) -> None:
     vectors = encoder.encode(scene([1, 2]), title).vectors

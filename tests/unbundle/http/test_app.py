@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import unbundle.http.app
+import unbundle.vision.imaging
 from tasks.base.workspace import Workspace
 from tests.support.bundles import scene
 from tests.support.served import Service, Upload, close, service
@@ -113,7 +113,7 @@ def test_a_batch_searches_once_and_decodes_a_photo_at_a_time(
     running: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
-    searched, decoded = Gallery.search, unbundle.http.app.open_upload
+    searched, decoded = Gallery.search, unbundle.vision.imaging.open_upload
 
     def search(self: Gallery, vectors: Any, *rest: Any) -> Any:
         events.append(f"search {len(vectors)}")
@@ -130,7 +130,7 @@ def test_a_batch_searches_once_and_decodes_a_photo_at_a_time(
         return encode(self, *arguments)
 
     monkeypatch.setattr(Gallery, "search", search)
-    monkeypatch.setattr(unbundle.http.app, "open_upload", decode)
+    monkeypatch.setattr(unbundle.vision.imaging, "open_upload", decode)
     monkeypatch.setattr(Encoder, "encode", encoding)
     queries = [{"photo": text(PHOTO)}, {"photo": text(PHOTO), "caption": "red"}]
     running.client.post("/search/batch", json={"queries": queries})

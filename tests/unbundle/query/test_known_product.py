@@ -10,12 +10,12 @@ from tasks.calibration.open_set_trials import trials
 from tests.support.bundles import scene
 from unbundle import ProductSearch
 from unbundle.encoding.bundle import Bundle, OpenSetSettings
-from unbundle.index.gallery import Found
+from unbundle.encoding.encoded_query import EncodedQuery
+from unbundle.index.gallery import Neighbours
 from unbundle.query.known_product import known_probabilities
-from unbundle.query.rerank import EncodedQuery, rerank
+from unbundle.query.rerank import rerank
 from unbundle.ranking.embedding import split_parts
 from unbundle.ranking.open_set import FEATURES, Tree, probability
-from unbundle.vision.imaging import Photo
 from unbundle.vision.keypoints import Keypoints
 
 
@@ -41,37 +41,31 @@ def bundle(search: ProductSearch) -> Bundle:
     return search.encoder.bundle.model_copy(update={"open_set": open_set})
 
 
-def ask(search: ProductSearch, photo: Photo | None, caption: str = "") -> EncodedQuery:
-    encoded = search.encoder.encode(photo, caption)
-    local = [] if photo is None else search.encoder.keypoints(photo, encoded.boxes)
-    return EncodedQuery(encoded, local)
-
-
-def nearest(search: ProductSearch, query: EncodedQuery) -> list[Found]:
+def nearest(search: ProductSearch, query: EncodedQuery) -> list[Neighbours]:
     photos = search.encoder.bundle.keypoints.photos
-    return search.gallery.nearest(query.encoded.vectors, 2, photos)
+    return search.gallery.nearest(query.vectors, 2, photos)
 
 
 def told(
-    search: ProductSearch, bundle: Bundle, query: EncodedQuery, found: list[Found]
+    search: ProductSearch, bundle: Bundle, query: EncodedQuery, found: list[Neighbours]
 ) -> list[float | None]:
     return known_probabilities(bundle, query, rerank(search.gallery, bundle, query, found))
 
 
 def test_serving_tells_what_the_evaluation_measures(search: ProductSearch, bundle: Bundle) -> None:
     """The features of a search are those of all rows, as `open_set_trials` computes them."""
-    query = ask(search, scene([3, 1, 5]), "red cream 3")
-    found, encoded = told(search, bundle, query, nearest(search, query)), query.encoded
+    query = search.encoder.encode(scene([3, 1, 5]), "red cream 3")
+    found = told(search, bundle, query, nearest(search, query))
     rows = search.gallery.rows
     parts = split_parts(rows.vectors, bundle.embedding.parts, bundle.embedding.dimensions)
     labels = np.asarray([hit.label for hit in rows.hits])
     exact = trials(
-        encoded.vectors @ rows.vectors.T,
-        encoded.heads,
+        query.vectors @ rows.vectors.T,
+        query.heads,
         parts,
         labels,
-        ["product-3"] * len(encoded.scores),
-        encoded.modality,
+        ["product-3"] * len(query.scores),
+        query.modality,
         StoredReranker(
             comparing(
                 query.keypoints,
@@ -94,7 +88,8 @@ def test_serving_tells_what_the_evaluation_measures(search: ProductSearch, bundl
 def test_a_modality_without_calibration_has_no_probability(
     search: ProductSearch, bundle: Bundle
 ) -> None:
-    asked = [ask(search, scene([3])), ask(search, scene([3]), "red"), ask(search, None, "red")]
+    encode = search.encoder.encode
+    asked = [encode(scene([3])), encode(scene([3]), "red"), encode(None, "red")]
     (photo,), (both,), (title,) = (
         told(search, bundle, query, nearest(search, query)) for query in asked
     )
@@ -105,12 +100,12 @@ def test_a_modality_without_calibration_has_no_probability(
 def test_a_photo_that_was_deleted_meanwhile_does_not_count(
     search: ProductSearch, bundle: Bundle
 ) -> None:
-    query = ask(search, scene([3]), "red")
+    query = search.encoder.encode(scene([3]), "red")
     (near,) = nearest(search, query)
     gone = replace(near.photos[0], id="gone")
-    with_it = Found(near.products, [gone, *near.photos[1:]])
-    without = Found(near.products, near.photos[1:])
+    with_it = Neighbours(near.products, [gone, *near.photos[1:]])
+    without = Neighbours(near.products, near.photos[1:])
     first, second = (told(search, bundle, query, [each]) for each in (with_it, without))
     assert first == second
-    assert told(search, bundle, query, [Found([], [gone])]) == [0.0]
-    assert told(search, bundle, query, [Found([], [])]) == [0.0]
+    assert told(search, bundle, query, [Neighbours([], [gone])]) == [0.0]
+    assert told(search, bundle, query, [Neighbours([], [])]) == [0.0]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.support import prints
 from tests.support.prints import printed, turned
 from unbundle.index.database import Database
-from unbundle.index.gallery import Found, Gallery, Hit, Item, best_per_product
-from unbundle.query.rerank import EncodedQuery, rerank, rescored
+from unbundle.index.gallery import Gallery, Hit, Item, Neighbours, best_per_product
+from unbundle.query.rerank import rerank, rescored
 from unbundle.vision.geometric_verification import Evidence, bonus
 from unbundle.vision.keypoints import ROOTSIFT, Keypoints, keypoints
 
@@ -38,14 +38,15 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
         yield made
 
 
-def asked(*photos: np.ndarray) -> EncodedQuery:
+def asked(*photos: np.ndarray) -> Any:
+    """What re-ranking reads of a query."""
     vectors = np.tile(np.float32([[1, 0, 0, 0]]), (len(photos), 1))
-    encoded: Any = SimpleNamespace(modality="photo", vectors=vectors)
-    return EncodedQuery(encoded, [local(photo) for photo in photos])
+    keypoints = [local(photo) for photo in photos]
+    return SimpleNamespace(modality="photo", vectors=vectors, keypoints=keypoints)
 
 
-def found(gallery: Gallery, query: EncodedQuery, photos: int = SETTINGS.photos) -> list[Found]:
-    return gallery.nearest(query.encoded.vectors, 2, photos)
+def found(gallery: Gallery, query: Any, photos: int = SETTINGS.photos) -> list[Neighbours]:
+    return gallery.nearest(query.vectors, 2, photos)
 
 
 def test_of_photos_that_lie_alike_the_one_with_the_same_print_comes_first(
@@ -53,28 +54,28 @@ def test_of_photos_that_lie_alike_the_one_with_the_same_print_comes_first(
 ) -> None:
     query = asked(turned(printed(3), 20, 0.9), turned(printed(5), -15, 1.1))
     reranked = rerank(gallery, BUNDLE, query, found(gallery, query))
-    assert [near.found.photos[0].label for near in reranked] == ["sister 3", "sister 5"]
+    assert [near.photos[0].label for near in reranked] == ["sister 3", "sister 5"]
     for near in reranked:
-        first = near.found.products[0]
-        assert first == near.found.photos[0]
+        first = near.products[0]
+        assert first == near.photos[0]
         assert first.score == pytest.approx(
             1 + 0.05 * bonus(near.evidence[first.id].inliers), abs=1e-5
         )
         assert len(near.evidence) == SETTINGS.photos
-        assert [hit.inliers for hit in near.found.photos[:6]] == [
-            near.evidence[hit.id].inliers for hit in near.found.photos[:6]
+        assert [hit.inliers for hit in near.photos[:6]] == [
+            near.evidence[hit.id].inliers for hit in near.photos[:6]
         ]
         # What was not verified keeps its score and its place.
-        assert [hit.id for hit in near.found.photos[-2:]] == ["s6", "s7"]
+        assert [hit.id for hit in near.photos[-2:]] == ["s6", "s7"]
 
 
-def test_a_photo_that_was_deleted_meanwhile_is_not_looked_at(gallery: Gallery) -> None:
+def test_a_photo_that_was_deleted_meanwhile_is_not_reranked(gallery: Gallery) -> None:
     query = asked(printed(2))
     (near,) = found(gallery, query)
     gone = Hit("gone", "gone", 1.0, "", "")
-    reranked = rerank(gallery, BUNDLE, query, [Found(near.products, [gone, *near.photos])])
+    reranked = rerank(gallery, BUNDLE, query, [Neighbours(near.products, [gone, *near.photos])])
     assert "gone" not in reranked[0].evidence
-    assert reranked[0].found.photos[0].label == "sister 2"
+    assert reranked[0].photos[0].label == "sister 2"
 
 
 def test_a_title_alone_reads_nothing_more(
@@ -84,17 +85,20 @@ def test_a_title_alone_reads_nothing_more(
     near = found(gallery, asked(printed(1)))
     monkeypatch.setattr(gallery, "stored", lambda _: pytest.fail("read"))
     reranked = rerank(gallery, BUNDLE, query, near)
-    assert (reranked[0].found, reranked[0].evidence) == (near[0], {})
+    assert reranked == near
+    assert (near[0].stored, near[0].evidence) == ({}, {})
 
 
-def test_instances_are_looked_at_together_as_alone(gallery: Gallery) -> None:
+def test_instances_are_reranked_together_as_alone(gallery: Gallery) -> None:
     photos = [printed(1), printed(4), printed(6)]
     query = asked(*photos)
     together = rerank(gallery, BUNDLE, query, found(gallery, query))
     for photo, reranked in zip(photos, together, strict=True):
         one = asked(photo)
         (alone,) = rerank(gallery, BUNDLE, one, found(gallery, one))
-        assert (reranked.found, reranked.evidence) == (alone.found, alone.evidence)
+        assert reranked.products == alone.products
+        assert reranked.photos == alone.photos
+        assert reranked.evidence == alone.evidence
 
 
 @given(

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from tasks.base.workspace import Workspace
 from tests.support.bundles import BLANK, scene, write_bundle, write_photo
 from tests.support.served import close
 from unbundle import Answer, Instance, ProductSearch, Question, UserError
+from unbundle.encoding.encoded_query import EncodedQuery
+from unbundle.encoding.observer import Observer, SpanName
 from unbundle.ranking.fusion import interleave
 
 
@@ -161,6 +165,62 @@ def test_a_batch_has_the_answers_of_its_queries(
 
 def ask(search: ProductSearch, question: Question) -> Answer:
     return search(**{name: getattr(question, name) for name in question.__dataclass_fields__})
+
+
+class Log(Observer):
+    """What one observer hears, in its order."""
+
+    def __init__(self) -> None:
+        self.spans: list[SpanName] = []
+        self.queries: list[EncodedQuery] = []
+        self.depth = 0
+
+    @contextmanager
+    def span(self, name: SpanName) -> Iterator[None]:
+        assert not self.depth, "spans overlap"
+        self.spans.append(name)
+        self.depth += 1
+        yield
+        self.depth -= 1
+
+    def encoded(self, query: EncodedQuery) -> None:
+        self.queries.append(query)
+
+
+ENCODING: list[SpanName] = ["decode", "detector", "backbone", "capture", "verify"]
+ANSWERING: list[SpanName] = ["verify", "known"]
+
+
+def test_an_observer_hears_of_its_query_alone_while_others_are_answered(
+    search: ProductSearch,
+) -> None:
+    photos = [scene([number % 6, (number + 1) % 6]) for number in range(12)]
+
+    def ask(photo: np.ndarray) -> Log:
+        log = Log()
+        search.ask(Question(photo, "red"), log)
+        return log
+
+    with ThreadPoolExecutor(6) as pool:
+        logs = list(pool.map(ask, photos))
+    for photo, log in zip(photos, logs, strict=True):
+        assert log.spans == [*ENCODING, "search", *ANSWERING]
+        (query,) = log.queries
+        np.testing.assert_array_equal(query.vectors, search.encoder.encode(photo, "red").vectors)
+        assert len(query.keypoints) == len(query.boxes)
+
+
+def test_an_observer_of_a_batch_hears_of_all_its_queries(search: ProductSearch) -> None:
+    log = Log()
+    answers = search.batch([Question(scene([3])), Question(), Question(caption="red")], log)
+    assert log.spans == [*ENCODING, "decode", "decode", "capture", "search", *ANSWERING * 2]
+    assert [query.modality for query in log.queries] == ["photo", "title"]
+    assert isinstance(answers[1], UserError)
+
+
+def test_what_is_observed_is_answered_alike(search: ProductSearch) -> None:
+    question = Question(scene([3, 1]), "red cream", k=3)
+    assert search.ask(question, Log()) == search.ask(question)
 
 
 @pytest.mark.parametrize("k", [0, -1])

@@ -12,7 +12,7 @@ from tasks.base.workspace import Workspace
 from tests.support.bundles import scene
 from tests.support.served import service
 from unbundle.base.limits import Limits
-from unbundle.query.search import ProductSearch
+from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.input_statistics import script
 from unbundle.recording.recorder import Recorder, Recording, read_records, segments
 
@@ -61,7 +61,7 @@ def test_photo_and_title_are_kept_where_they_are_asked_for(
 ) -> None:
     recorder = Recorder(Recording(tmp_path, content=True))
     with ProductSearch(served.bundles, str(served.milvus), threads=1) as search:
-        recorder.answering(png(2), "red", False, False, lambda: search(png(2), "red"))
+        recorder.answering(Question(png(2), "red"), search.ask)
     (record,) = read_records(tmp_path)
     assert base64.b64decode(record.photo or "") == png(2)
     assert record.caption == "red"
@@ -73,7 +73,7 @@ def test_the_folder_stays_within_its_bound_and_its_age(served: Workspace, tmp_pa
     with ProductSearch(served.bundles, str(served.milvus), threads=1) as search:
 
         def ask(number: int) -> None:
-            recorder.answering(None, f"red {number}", False, False, lambda: search(None, "red"))
+            recorder.answering(Question(caption=f"red {number}"), search.ask)
 
         with ThreadPoolExecutor(3) as pool:
             list(pool.map(ask, range(60)))
@@ -95,7 +95,7 @@ def test_a_torn_line_costs_one_record(served: Workspace, tmp_path: Path) -> None
     recorder = Recorder(Recording(tmp_path))
     with ProductSearch(served.bundles, str(served.milvus), threads=1) as search:
         for _ in range(3):
-            recorder.answering(None, "red", False, False, lambda: search(None, "red"))
+            recorder.answering(Question(caption="red"), search.ask)
     (segment,) = segments(tmp_path)
     segment.write_bytes(segment.read_bytes()[:-40])
     assert len(list(read_records(tmp_path))) == 2
@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_written_fails_no_query(
     recorder = Recorder(Recording(tmp_path / "file"))
     with ProductSearch(served.bundles, str(served.milvus), threads=1) as search:
         for _ in range(2):
-            answer = recorder.answering(None, "red", False, False, lambda: search(None, "red"))
+            answer = recorder.answering(Question(caption="red"), search.ask)
             assert answer.instances
     assert [record.message for record in caplog.records if "not recorded" in record.message] == [
         f"queries are not recorded: FileExistsError: [Errno 17] File exists: '{tmp_path}/file'"

@@ -1,14 +1,15 @@
 import json
 from pathlib import Path
+from typing import get_args
 
-import onnxruntime
 import pytest
 
 from tasks.base.workspace import Workspace
 from tests.support.bundles import scene, write_photo
 from unbundle import UserError
 from unbundle.cli import main
-from unbundle.terminal.bench import PARTS, Bench, read_queries
+from unbundle.encoding.observer import SpanName
+from unbundle.terminal.bench import PARTS, read_queries
 
 TABLE = "id,image,caption,split\na,images/g0-0.png,red,train\nb,images/q.png,,test\n"
 
@@ -44,10 +45,8 @@ def test_every_part_of_every_load_is_measured(
     assert all(part in out for part in (*PARTS, "clients: 2, queries: 6", "queries a second"))
 
 
-def test_only_the_benchmark_is_timed(served: Workspace) -> None:
-    plain = onnxruntime.InferenceSession
-    with Bench(served.bundles, str(served.milvus), threads=1).search:
-        assert onnxruntime.InferenceSession is plain
+def test_every_span_is_a_part() -> None:
+    assert {*get_args(SpanName), "rest"} == set(PARTS)
 
 
 def test_the_queries_of_a_catalogue_come_with_their_titles(tmp_path: Path) -> None:
