@@ -30,7 +30,7 @@ from tasks.data.splits import rows_of
 from tasks.pretraining.batches import Batch, Pairs, Titles
 from tasks.pretraining.losses import CaptureForPretraining
 from tasks.pretraining.tokenizer import tokenizer_of
-from tasks.pretraining.training import Run
+from tasks.pretraining.training import start
 from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_file
 
@@ -67,12 +67,11 @@ class EagerPretraining(CaptureForPretraining):
         self.heads.masked_region = self._regions  # type: ignore[method-assign]  # the point
 
     def _words(self, output: CaptureOutput, words: Tensor, labels: Tensor) -> Tensor:
-        states = self.heads.word_norm(self.heads.text_states(output.text_states))
-        logits = F.linear(states, words, self.heads.word_bias)
+        logits = self.heads.word_logits(output.text_states, words)
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
     def _regions(self, output: CaptureOutput, regions: Tensor, masked: Tensor) -> Tensor:
-        error = (self.heads.region(output.visual_states) - regions).square().mean(dim=2)
+        error = (self.heads.region_features(output.visual_states) - regions).square().mean(dim=2)
         scale = regions[masked].square().mean().clamp(min=1e-6)
         return (error * masked).sum() / masked.sum().clamp(min=1) / scale
 
@@ -155,7 +154,7 @@ def main(
     tokenizer = tokenizer_of(params.pretrain, titles)
     stores = FeatureStore.open(workspace.features), FeatureStore.open(workspace.views)
     pairs = Pairs(manifest, *stores, tokenizer, params.pretrain)
-    run = Run.start(pairs, params)
+    run = start(pairs, params)
     ours = trainer(run.network, run.optimizer, lambda step: pairs.batch(params.seed, step), params)
     eager_network = EagerPretraining(run.network.capture.config, params, pairs.idf())
     eager_optimizer = torch.optim.AdamW(

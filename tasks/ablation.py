@@ -31,6 +31,8 @@ from tasks.evaluation.unseen import naming_unseen
 from tasks.evaluation.variants import MATRIX, Ablation, TableRow, override
 from tasks.pretraining.batches import Pairs
 from tasks.pretraining.checkpoint import checkpoint_name
+from tasks.pretraining.losses import CaptureForPretraining
+from tasks.pretraining.release import ReleaseForPretraining
 from tasks.pretraining.tokenizer import tokenizer_of
 from tasks.pretraining.training import train
 from tasks.tokens.backbone import extract
@@ -39,6 +41,8 @@ from unbundle.base.atomic import atomic_file
 from unbundle.base.errors import UserError
 from unbundle.encoding.bundle import TOKENIZER
 from unbundle.encoding.capture import Arrays
+
+_KINDS = {"unbundle": CaptureForPretraining, "release": ReleaseForPretraining}
 
 
 def ablation(workspace: Workspace, params: Params, matrix: Ablation, name: str) -> None:
@@ -57,8 +61,9 @@ def ablation(workspace: Workspace, params: Params, matrix: Ablation, name: str) 
     manifest = material.manifest
     if variant.seen_only:
         manifest = manifest[~naming_unseen(manifest, matrix.unseen)]
-    if variant.pretrain or variant.seen_only:
-        network, tokenizer = _trained(workspace, manifest, changed, name)
+    if variant.retrained:
+        kind = _KINDS[variant.architecture]
+        network, tokenizer = _trained(workspace, manifest, changed, kind, name)
     else:
         network = CaptureModel.from_pretrained(workspace.capture).eval()
         tokenizer = Tokenizer.from_file(str(workspace.capture / TOKENIZER))
@@ -77,14 +82,19 @@ def ablation(workspace: Workspace, params: Params, matrix: Ablation, name: str) 
 
 
 def _trained(
-    workspace: Workspace, manifest: pd.DataFrame, params: Params, name: str
+    workspace: Workspace,
+    manifest: pd.DataFrame,
+    params: Params,
+    kind: type[CaptureForPretraining],
+    name: str,
 ) -> tuple[CaptureModel, Tokenizer]:
     titles = rows_of(manifest, "train")["caption"].tolist()
     tokenizer = tokenizer_of(params.pretrain, titles)
     stores = FeatureStore.open(workspace.features), FeatureStore.open(workspace.views)
     pairs = Pairs(manifest, *stores, tokenizer, params.pretrain)
     folder = workspace.checkpoints / "ablation" / name
-    run = train(pairs, params, folder / checkpoint_name(workspace, params, manifest["id"].tolist()))
+    checkpoint = checkpoint_name(workspace, params, manifest["id"].tolist(), kind)
+    run = train(pairs, params, folder / checkpoint, kind)
     shutil.rmtree(folder, ignore_errors=True)
     return run.network.capture.eval(), tokenizer
 

@@ -22,10 +22,12 @@ from tasks.data.manifest import read_manifest
 from tasks.data.splits import rows_of
 from tasks.pretraining.batches import Pairs
 from tasks.pretraining.checkpoint import checkpoint_name
+from tasks.pretraining.losses import CaptureForPretraining
 from tasks.pretraining.report import write_report
 from tasks.pretraining.tokenizer import fast_tokenizer, tokenizer_of
-from tasks.pretraining.training import Run, train
+from tasks.pretraining.training import train
 from tasks.tokens.store import FeatureStore
+from tasks.training.run import Run
 from unbundle.base.atomic import atomic_folder, write_json
 from unbundle.base.errors import UserError
 
@@ -55,7 +57,12 @@ def pretrain(workspace: Workspace, params: Params) -> None:
         console.print(f"  {run.step:,} steps over {len(titles):,} photos → {workspace.capture}")
 
 
-def _leave(workspace: Workspace, run: Run, tokenizer: Tokenizer, params: Params) -> None:
+def _leave(
+    workspace: Workspace,
+    run: Run[CaptureForPretraining],
+    tokenizer: Tokenizer,
+    params: Params,
+) -> None:
     with atomic_folder(workspace.capture) as folder:
         run.network.capture.save_pretrained(folder)
         fast_tokenizer(tokenizer, params.pretrain).save_pretrained(folder)

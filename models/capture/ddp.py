@@ -1,7 +1,8 @@
-"""Sums over all processes of a training, so that several give the loss and gradient of one.
+"""Differentiable all-gather and global means for distributed data parallel training.
 
-Processes average their gradients (DistributedDataParallel). With `gathered` items and
-`process_mean` the average of the processes' losses is the whole batch's, and so is its gradient.
+DistributedDataParallel averages the gradients of its processes. With the negatives `gathered` from
+all of them and means that are `process_mean`, the average of the processes' losses is the loss of
+the whole batch, and the averaged gradient is its gradient.
 """
 
 import torch
@@ -14,7 +15,8 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-class _Gather(torch.autograd.Function):
+class _AllGather(torch.autograd.Function):
+    # torch.distributed.nn.all_gather is deprecated, and what replaces it is private to torch.
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, rows: Tensor) -> Tensor:
         parts = [torch.empty_like(rows) for _ in range(processes())]
@@ -30,10 +32,13 @@ class _Gather(torch.autograd.Function):
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """All processes' rows `[B, d]`, by rank, of local ones `[B / processes, d]`; with gradients."""
+    """All-gather: all processes' rows `[B, d]`, by rank, of local ones `[B / processes, d]`.
+
+    Gradients of every process's loss flow back to the rows' owners.
+    """
     if processes() == 1:
         return rows
-    everything: Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]  # torch's own
+    everything: Tensor = _AllGather.apply(rows)  # type: ignore[no-untyped-call]  # torch's own
     return everything
 
 

@@ -24,19 +24,34 @@ class PretextHeads(nn.Module):
         )
         self.word_bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.match = nn.Linear(config.projection, 2)
-        # The release pools its fused states to another size before it predicts from them.
-        pooled = config.architecture == "release"
-        self.text_states, self.visual_states = (
-            nn.Linear(config.projection, config.hidden_size) if pooled else nn.Identity()
-            for _ in range(2)
-        )
+        self._add_region(config)
+
+    def _add_region(self, config: CaptureConfig) -> None:
         self.region = nn.Sequential(
             nn.LayerNorm(config.hidden_size),
             nn.Linear(config.hidden_size, config.visual_dimension),
         )
 
+    def word_logits(self, states: Tensor, words: Tensor) -> Tensor:
+        """Logits `[..., vocab_size]` of fused title states `[..., hidden]`.
+
+        Args:
+            states: of the places to predict.
+            words: the model's `word_vectors`, to which the decoder is tied.
+        """
+        return F.linear(self.word_space(self.word_norm(states)), words, self.word_bias)
+
+    def region_features(self, states: Tensor) -> Tensor:
+        """Features `[..., visual_dimension]` that fused region states `[..., hidden]` tell."""
+        features: Tensor = self.region(states)
+        return features
+
+    def contrastive(self, output: CaptureOutput, targets: Tensor, temperature: float) -> Tensor:
+        """The loss between photo and title before fusion, see `contrast`."""
+        return contrast(output.visual_head, output.text_head, targets, temperature)
+
     def masked_language(self, output: CaptureOutput, words: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of the masked words; decoder weights are tied to the embeddings.
+        """Cross-entropy of the masked words.
 
         Args:
             output: a pass over masked titles.
@@ -44,8 +59,7 @@ class PretextHeads(nn.Module):
             labels: int64 `[B, T]`, `IGNORED` where a word was not masked.
         """
         chosen = labels != IGNORED
-        states = self.word_norm(self.text_states(output.text_states[chosen]))
-        logits = F.linear(self.word_space(states), words, self.word_bias)
+        logits = self.word_logits(output.text_states[chosen], words)
         total = F.cross_entropy(logits.float(), labels[chosen], reduction="sum")
         return process_mean(total, chosen.sum())
 
@@ -58,8 +72,8 @@ class PretextHeads(nn.Module):
             masked: bool `[B, V]`.
         """
         target = regions[masked].float()
-        predicted: Tensor = self.region(self.visual_states(output.visual_states[masked])).float()
-        total = F.mse_loss(predicted, target, reduction="sum")
+        predicted = self.region_features(output.visual_states[masked])
+        total = F.mse_loss(predicted.float(), target, reduction="sum")
         return process_mean(total, target.square().sum())
 
 
@@ -101,20 +115,6 @@ def contrast(first: Tensor, second: Tensor, targets: Tensor, temperature: float)
     """
     there = retrieve(first, second, targets, temperature)
     return (there + retrieve(second, first, targets, temperature)) / 2
-
-
-def contrast_release(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """InfoNCE as the release has it: the other rows of both kinds are negatives.
-
-    Args:
-        first, second: unit rows `[B, P]` of one process.
-        temperature: divides the cosines.
-    """
-    both = torch.cat([first, second])
-    logits = both @ both.T / temperature
-    itself = torch.eye(len(both), dtype=torch.bool, device=both.device)
-    partner = torch.arange(len(both), device=both.device).roll(len(first))
-    return F.cross_entropy(logits.masked_fill(itself, -torch.inf), partner)
 
 
 def retrieve(

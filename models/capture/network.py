@@ -21,9 +21,9 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 class CaptureConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers ships no types
     """Sizes of the four transformers; the defaults are the paper's release.
 
-    `architecture` is `unbundle`, or `release` for the published code's post-norm blocks, ReLU
-    pooling of first tokens and product of the fused streams (docs/capture.md). `text_encoder` is
-    the configuration of a Hugging Face encoder below the text layers, None for word embeddings.
+    `architecture` names the class that the weights belong to, see `CaptureModel.architecture`.
+    `text_encoder` is the configuration of a Hugging Face encoder below the text layers, None for
+    word embeddings.
     """
 
     model_type = "unbundle-capture"
@@ -133,7 +133,6 @@ class Stream(nn.Module):
 
     def __init__(self, config: CaptureConfig) -> None:
         super().__init__()
-        self.post_norm = config.architecture == "release"
         self.norm = nn.LayerNorm(config.hidden_size)
         self.attention = Attention(config)
         self.feed_norm = nn.LayerNorm(config.hidden_size)
@@ -141,18 +140,12 @@ class Stream(nn.Module):
 
     def normed(self, x: Tensor) -> Tensor:
         """What attention reads of `x` `[B, L, H]`."""
-        if self.post_norm:
-            return x
         read: Tensor = self.norm(x)
         return read
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """States `[B, L, H]` after reading a context that is `normed` `[B, S, H]`."""
         x = x + self.attention(self.normed(x), context, mask)
-        if self.post_norm:
-            x = self.norm(x)
-            normed: Tensor = self.feed_norm(x + self.feed_forward(x))
-            return normed
         fed: Tensor = self.feed_forward(self.feed_norm(x))
         return x + fed
 
@@ -160,9 +153,9 @@ class Stream(nn.Module):
 class SelfBlock(nn.Module):
     """A transformer block of one sequence."""
 
-    def __init__(self, config: CaptureConfig) -> None:
+    def __init__(self, config: CaptureConfig, stream: type[Stream]) -> None:
         super().__init__()
-        self.stream = Stream(config)
+        self.stream = stream(config)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """States `[B, L, H]` in and out."""
@@ -173,10 +166,10 @@ class SelfBlock(nn.Module):
 class CrossBlock(nn.Module):
     """Each stream queries the other (the paper's cross-transformer, sec. 3.2)."""
 
-    def __init__(self, config: CaptureConfig) -> None:
+    def __init__(self, config: CaptureConfig, stream: type[Stream]) -> None:
         super().__init__()
-        self.text = Stream(config)
-        self.visual = Stream(config)
+        self.text = stream(config)
+        self.visual = stream(config)
 
     def forward(
         self, text: Tensor, visual: Tensor, text_mask: Tensor, visual_mask: Tensor
@@ -189,7 +182,16 @@ class CrossBlock(nn.Module):
 
 
 class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships no types
-    """The four transformers and their three pooled heads."""
+    """The four transformers and their three pooled heads.
+
+    Raises:
+        ValueError: the configuration is of another architecture.
+    """
+
+    architecture = "unbundle"
+    """What `config.architecture` must say, so that no class reads another's saved weights."""
+    stream = Stream
+    """What the blocks are made of."""
 
     config_class = CaptureConfig
     base_model_prefix = "capture"
@@ -197,6 +199,10 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
 
     def __init__(self, config: CaptureConfig) -> None:
         super().__init__(config)
+        if config.architecture != self.architecture:
+            raise ValueError(
+                f"architecture: expected {self.architecture}, found {config.architecture}"
+            )
         size = config.hidden_size
         if config.text_encoder is None:
             self.words = nn.Embedding(config.vocab_size, size)
@@ -214,18 +220,26 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
         self.visual_norm = nn.LayerNorm(size)
         self.masked_region = nn.Parameter(torch.zeros(size))
         self.dropout = nn.Dropout(config.dropout)
-        self.text_blocks = _blocks(SelfBlock, config, config.text_layers)
-        self.visual_blocks = _blocks(SelfBlock, config, config.visual_layers)
-        self.cross_blocks = _blocks(CrossBlock, config, config.cross_layers)
-        self.co_blocks = _blocks(SelfBlock, config, config.co_layers)
-        self.text_projection = _projection(config)
-        self.visual_projection = _projection(config)
-        self.joint_projection = _projection(config)
-        if config.architecture == "release":
-            self.fused_projection = _projection(config)
+        self.text_blocks = self._blocks(SelfBlock, config.text_layers)
+        self.visual_blocks = self._blocks(SelfBlock, config.visual_layers)
+        self.cross_blocks = self._blocks(CrossBlock, config.cross_layers)
+        self.co_blocks = self._blocks(SelfBlock, config.co_layers)
+        self._add_projections()
         self.alignment_word = nn.Linear(config.hidden_size, config.projection)
         self.alignment_bias = nn.Parameter(torch.zeros(()))
         self.post_init()
+
+    def _blocks(self, kind: type[SelfBlock | CrossBlock], count: int) -> nn.ModuleList:
+        return nn.ModuleList(kind(self.config, self.stream) for _ in range(count))
+
+    def _add_projections(self) -> None:
+        self.text_projection = self._projection()
+        self.visual_projection = self._projection()
+        self.joint_projection = self._projection()
+
+    def _projection(self) -> nn.Module:
+        size = self.config.hidden_size
+        return nn.Sequential(nn.LayerNorm(size), nn.Linear(size, self.config.projection))
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -280,11 +294,7 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
         joined, mask = torch.cat([text, visual], 1), torch.cat([text_mask, visual_mask], 1)
         for block in self.co_blocks:
             joined = self._run(block, joined, mask)
-        text, visual = joined[:, : text.shape[1]], joined[:, text.shape[1] :]
-        if self.config.architecture == "release":
-            # What the masked losses and the joint embedding read alike.
-            return self.joint_projection(text), self.fused_projection(visual)
-        return text, visual
+        return joined[:, : text.shape[1]], joined[:, text.shape[1] :]
 
     def text_vector(self, states: Tensor, mask: Tensor) -> Tensor:
         """The text head `[B, projection]` of unfused states, unit rows."""
@@ -322,16 +332,13 @@ class CaptureModel(PreTrainedModel):  # type: ignore[misc]  # transformers ships
         self, text: Tensor, visual: Tensor, text_mask: Tensor, visual_mask: Tensor
     ) -> Tensor:
         """The joint embedding `[B, projection]` before it is scaled to length 1."""
-        first, second = self.pool(text, text_mask), self.pool(visual, visual_mask)
-        if self.config.architecture == "release":
-            return first * second
-        joint: Tensor = self.joint_projection(first + second)
+        joint: Tensor = self.joint_projection(
+            self.pool(text, text_mask) + self.pool(visual, visual_mask)
+        )
         return joint
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """One state `[B, H]` of a sequence `[B, L, H]`; zero where all of it is masked."""
-        if self.config.architecture == "release":
-            return states[:, 0] * mask[:, :1]
         return masked_mean(states, mask)
 
     def forward(
@@ -385,14 +392,3 @@ def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
 
 def _unit(vectors: Tensor) -> Tensor:
     return F.normalize(vectors.float(), dim=-1)
-
-
-def _blocks(kind: type[nn.Module], config: CaptureConfig, count: int) -> nn.ModuleList:
-    return nn.ModuleList(kind(config) for _ in range(count))
-
-
-def _projection(config: CaptureConfig) -> nn.Module:
-    linear = nn.Linear(config.hidden_size, config.projection)
-    if config.architecture == "release":
-        return nn.Sequential(linear, nn.ReLU())
-    return nn.Sequential(nn.LayerNorm(config.hidden_size), linear)

@@ -1,8 +1,9 @@
-"""Weights rounded to few bits so that a layer's outputs change least.
+"""Post-training weight quantisation like GPTQ (Frantar et al., ICLR 2023).
 
-Columns are rounded one after the other, and what is lost on one is made up for by those that are
-still to come, as far as the layer's inputs go together (optimal brain quantisation in the order of
-GPTQ, Frantar et al., ICLR 2023).
+A layer's columns of weights are rounded in their order. The error of each is compensated by the
+columns that are still to come, through the Cholesky factor of the inverse Hessian of the layer's
+squared output error, which is the second moment of its inputs (optimal brain quantisation).
+Unlike there, the grid is symmetric, with one scale per output, and updates are not batched.
 """
 
 import numpy as np

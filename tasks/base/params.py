@@ -311,7 +311,6 @@ class CaptureSizes(Section):
     co_layers: int = Field(ge=0)
     projection: int = Field(ge=8)
     dropout: float = Field(ge=0, lt=1)
-    architecture: Literal["unbundle", "release"]
 
 
 class Losses(Section):

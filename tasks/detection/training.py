@@ -6,14 +6,12 @@ run that was killed resumes from its checkpoint and ends with the weights of an 
 """
 
 import hashlib
-import math
 import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -25,11 +23,11 @@ from models.detector.loss import detection_loss
 from models.detector.network import Detector, DetectorConfig, Head, cell_centres
 from models.onnx.export import export_image_network
 from tasks.base.import_closure import code_digest
-from tasks.base.params import Detect
-from tasks.base.progress import console, track
+from tasks.base.params import Detect, DetectorTraining
+from tasks.base.progress import track
 from tasks.synthesis.material import Material
 from tasks.synthesis.pseudo_bundles import compose
-from unbundle.base.atomic import atomic_file
+from tasks.training.run import Run
 from unbundle.base.onnx_session import open_session
 
 MOST = 12
@@ -53,36 +51,6 @@ class Pool:
     present: Tensor
 
 
-@dataclass
-class _Run:
-    """Everything that training changes."""
-
-    head: Head
-    average: dict[str, Tensor]
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-
-    def save(self, path: Path, key: str) -> None:
-        state = {
-            "key": key,
-            "step": self.step,
-            "head": self.head.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-        }
-        with atomic_file(path) as temporary:
-            torch.save(state, temporary)
-
-    def resume(self, path: Path, key: str, device: torch.device) -> None:
-        state = torch.load(path, map_location=device, weights_only=True)
-        if state["key"] == key:
-            self.head.load_state_dict(state["head"])
-            self.average = state["average"]
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step = state["step"]
-            console.print(f"  resuming at step {self.step}, from {path}")
-
-
 def train_detector(material: Material, params: Detect, seed: int, checkpoints: Path) -> Detector:
     """Train a detector; an unfinished run in `checkpoints` with the same inputs is continued.
 
@@ -91,13 +59,12 @@ def train_detector(material: Material, params: Detect, seed: int, checkpoints: P
     """
     training = params.training
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    path, key = checkpoints / "training.pt", _key(material, params, seed)
+    checkpoint = checkpoints / f"{_key(material, params, seed)[:16]}.pt"
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         detector = Detector.untrained(DetectorConfig(params.side, **params.model.model_dump()))
-    run = _start(detector.head, params, device)
-    if path.is_file():
-        run.resume(path, key, device)
+    run = _start(detector.head, training, device)
+    run.resume(checkpoint)
     features = _features(detector, params.side)
     per_round = -(-training.steps // training.rounds)
     while run.step < training.steps:
@@ -107,9 +74,9 @@ def train_detector(material: Material, params: Detect, seed: int, checkpoints: P
         for step in track(range(run.step, end), "training the detector"):
             chosen = _chosen(pool, training.batch, step - number * per_round, [seed, number])
             _advance(run, pool, chosen, params, device)
-            if run.step % training.checkpoint_steps == 0 and run.step < training.steps:
-                run.save(path, key)
-    detector.head.load_state_dict(run.average)
+            if run.due(training.checkpoint_steps):
+                run.save(checkpoint)
+    detector.head.load_state_dict(run.trained())
     shutil.rmtree(checkpoints, ignore_errors=True)
     trained: Detector = detector.cpu().to(memory_format=torch.contiguous_format).eval()
     return trained
@@ -123,17 +90,17 @@ def _features(detector: Detector, side: int) -> onnxruntime.InferenceSession:
         return open_session(path, None, spinning=True, accelerated=True)
 
 
-def _start(head: Head, params: Detect, device: torch.device) -> _Run:
+def _start(head: Head, training: DetectorTraining, device: torch.device) -> Run[Head]:
     head = head.to(device).train()
     head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
-    matrices = [weight for weight in head.parameters() if weight.ndim > 1]
-    vectors = [weight for weight in head.parameters() if weight.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": params.training.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    average = {name: value.detach().clone() for name, value in head.state_dict().items()}
-    return _Run(head, average, torch.optim.AdamW(groups))
+    return Run.start(
+        head,
+        training.steps,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        warmup=training.warmup,
+        ema_decay=training.ema_decay,
+    )
 
 
 def _compose_pool(
@@ -191,10 +158,10 @@ def _chosen(pool: Pool, batch: int, place: int, seed: list[int]) -> Tensor:
     return torch.from_numpy(order[position * batch : (position + 1) * batch])
 
 
-def _advance(run: _Run, pool: Pool, chosen: Tensor, params: Detect, device: torch.device) -> None:
+def _advance(
+    run: Run[Head], pool: Pool, chosen: Tensor, params: Detect, device: torch.device
+) -> None:
     training = params.training
-    for group in run.optimizer.param_groups:
-        group["lr"] = training.learning_rate * _rate(run.step, training.steps, training.warmup)
     levels = [
         level[chosen].to(device).float().contiguous(memory_format=torch.channels_last)
         for level in pool.levels
@@ -202,7 +169,7 @@ def _advance(run: _Run, pool: Pool, chosen: Tensor, params: Detect, device: torc
     present = pool.present[chosen]
     # The loss compares every cell with every column of boxes: the batch's fullest photo is enough.
     columns = max(1, int(present.sum(dim=1).max()))
-    boxes, logits = run.head(*levels)
+    boxes, logits = run.network(*levels)
     score_loss, box_loss = detection_loss(
         boxes,
         logits,
@@ -215,29 +182,9 @@ def _advance(run: _Run, pool: Pool, chosen: Tensor, params: Detect, device: torc
     )
     run.optimizer.zero_grad()
     (score_loss + box_loss).backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(run.head.parameters(), training.max_grad_norm)
+    torch.nn.utils.clip_grad_norm_(run.network.parameters(), training.max_grad_norm)
     run.optimizer.step()
-    run.step += 1
-    _follow(run, training.ema_decay)
-
-
-@torch.no_grad()
-def _follow(run: _Run, ema_decay: float) -> None:
-    # Early on the average forgets faster, or it would remember the random start.
-    keep = min(ema_decay, run.step / (run.step + 10))
-    for name, value in run.head.state_dict().items():
-        if value.is_floating_point():
-            run.average[name].lerp_(value, 1 - keep)
-        else:
-            run.average[name].copy_(value)
-
-
-def _rate(step: int, steps: int, warmup: float) -> float:
-    """Linear warm-up, then half a cosine; shares of the highest rate."""
-    rising = max(1, round(steps * warmup))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+    run.advance()
 
 
 def _key(material: Material, params: Detect, seed: int) -> str:

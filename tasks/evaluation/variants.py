@@ -35,10 +35,17 @@ class TableRow(Section):
 class Variant(Section):
     """A network of the ablation: what differs from `pretrain`, and its rows."""
 
+    architecture: Literal["unbundle", "release"] = "unbundle"
+    """The pipeline's network, or the published code's (`models.capture.release`)."""
     pretrain: dict[str, Any] = Field(default_factory=dict)
     seen_only: bool = False
     """Whether training keeps out the products of `Ablation.unseen`."""
     rows: dict[str, TableRow]
+
+    @property
+    def retrained(self) -> bool:
+        """Whether its training differs from the pipeline's."""
+        return self.architecture != "unbundle" or bool(self.pretrain) or self.seen_only
 
 
 class Ablation(Section):

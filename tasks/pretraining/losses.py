@@ -9,7 +9,6 @@ from models.capture.losses import (
     PretextHeads,
     alignment_loss,
     contrast,
-    contrast_release,
     mismatched,
     retrieve,
     title_targets,
@@ -31,12 +30,15 @@ class CaptureForPretraining(nn.Module):
         idf: float `[vocab_size]`, see `Pairs.idf`.
     """
 
+    network_class = CaptureModel
+    heads_class = PretextHeads
+
     idf: Tensor
 
     def __init__(self, config: CaptureConfig, params: Pretrain, idf: Tensor) -> None:
         super().__init__()
-        self.capture = CaptureModel(config)
-        self.heads = PretextHeads(config)
+        self.capture = self.network_class(config)
+        self.heads = self.heads_class(config)
         self.params = params
         self.register_buffer("idf", idf, persistent=False)
 
@@ -67,13 +69,10 @@ class CaptureForPretraining(nn.Module):
         text = capture.encode_text(batch.masked.ids, batch.masked.mask)
         visual = capture.encode_regions(shown, batch.geometry, batch.visual_mask)
         first = capture.heads(text, visual, batch.masked.mask, batch.visual_mask)
-        tau = self.params.temperature
         losses = {
             "mlm": heads.masked_language(first, capture.word_vectors, batch.labels),
             "mrm": heads.masked_region(first, batch.visual, batch.masked_regions[0]),
-            "contrastive": contrast_release(first.visual_head, first.text_head, tau)
-            if capture.config.architecture == "release"
-            else contrast(first.visual_head, first.text_head, targets, tau),
+            "contrastive": heads.contrastive(first, targets, self.params.temperature),
         }
         if self.params.losses.matching:
             losses["matching"] = self._matching(text, visual, batch)

@@ -4,9 +4,7 @@
 losses are those of the whole batch (`models.capture.ddp`).
 """
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,79 +13,65 @@ from transformers import AutoModel
 
 from models.capture.network import CaptureConfig
 from tasks.base.params import Params
-from tasks.base.progress import console, track
+from tasks.base.progress import track
 from tasks.pretraining.batches import Pairs
 from tasks.pretraining.losses import CaptureForPretraining
-from unbundle.base.atomic import atomic_file
+from tasks.training.run import Run
 from unbundle.base.errors import UserError
 
 
-@dataclass
-class Run:
-    """A network in training, and how far it is."""
+def start(
+    pairs: Pairs, params: Params, kind: type[CaptureForPretraining] = CaptureForPretraining
+) -> Run[CaptureForPretraining]:
+    """A network with random weights, on the CPU, before its first step; draws from `params.seed`.
 
-    network: CaptureForPretraining
-    optimizer: torch.optim.Optimizer
-    steps: int
-    leads: bool = True
-    """Whether this process writes and prints; one of several does."""
-    step: int = 0
-    history: dict[str, list[float]] = field(default_factory=dict)
-
-    @classmethod
-    def start(cls, pairs: Pairs, params: Params) -> "Run":
-        """A network with random weights and its optimizer."""
-        settings = params.pretrain
-        encoder = None
-        if settings.text_encoder is not None:
-            encoder = AutoModel.from_pretrained(settings.text_encoder)
-        torch.manual_seed(params.seed)
-        config = CaptureConfig(
-            text_encoder=None if encoder is None else encoder.config.to_dict(),
-            vocab_size=pairs.tokenizer.get_vocab_size(),
-            visual_dimension=pairs.store.dimension,
-            **settings.model.model_dump(),
-        )
-        network = CaptureForPretraining(config, settings, pairs.idf())
-        if encoder is not None:
-            network.capture.encoder.load_state_dict(encoder.state_dict())
-        network.capture.gradient_checkpointing = settings.recompute
-        matrices = [weight for weight in network.parameters() if weight.dim() > 1]
-        others = [weight for weight in network.parameters() if weight.dim() <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": settings.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
-        return cls(network, optimizer, pairs.steps_per_epoch * settings.epochs)
-
-    def resume(self, checkpoint: Path) -> None:
-        """Go on where `checkpoint` stands, if it is there."""
-        if checkpoint.exists():
-            state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-            self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.history = state["step"], state["history"]
-            if self.leads:
-                console.print(f"  going on from step {self.step:,} of {self.steps:,}")
-
-    def save(self, checkpoint: Path) -> None:
-        """Write all that `resume` needs; older checkpoints beside it are deleted."""
-        state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "history": self.history,
-        }
-        with atomic_file(checkpoint) as temporary:
-            torch.save(state, temporary)
-        for stale in checkpoint.parent.glob("*.pt"):
-            if stale != checkpoint:
-                stale.unlink()
+    Args:
+        pairs: what it is to be trained on.
+        params: of the training.
+        kind: of the network and its pretext tasks.
+    """
+    settings = params.pretrain
+    encoder = None
+    if settings.text_encoder is not None:
+        encoder = AutoModel.from_pretrained(settings.text_encoder)
+    torch.manual_seed(params.seed)
+    config = CaptureConfig(
+        text_encoder=None if encoder is None else encoder.config.to_dict(),
+        vocab_size=pairs.tokenizer.get_vocab_size(),
+        visual_dimension=pairs.store.dimension,
+        architecture=kind.network_class.architecture,
+        **settings.model.model_dump(),
+    )
+    network = kind(config, settings, pairs.idf())
+    if encoder is not None:
+        network.capture.encoder.load_state_dict(encoder.state_dict())
+    network.capture.gradient_checkpointing = settings.recompute
+    return Run.start(
+        network,
+        pairs.steps_per_epoch * settings.epochs,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup=settings.warmup,
+        fused=True,
+    )
 
 
-def train(pairs: Pairs, params: Params, checkpoint: Path) -> Run:
+def train(
+    pairs: Pairs,
+    params: Params,
+    checkpoint: Path,
+    kind: type[CaptureForPretraining] = CaptureForPretraining,
+) -> Run[CaptureForPretraining]:
     """Train a network, from `checkpoint` on where an interrupted run left one.
+
+    Args:
+        pairs: what it is trained on.
+        params: of the training.
+        checkpoint: file, see `checkpoint_name`.
+        kind: of the network and its pretext tasks.
+
+    Returns:
+        The run after its last step, its network on the CPU in evaluation mode.
 
     Raises:
         UserError: the processes do not share the batch evenly.
@@ -104,7 +88,7 @@ def train(pairs: Pairs, params: Params, checkpoint: Path) -> Run:
             f"params.yaml: pretrain.batch: {settings.batch} pairs for {accelerator.num_processes}"
             " processes; make it a multiple"
         )
-    run = Run.start(pairs, params)
+    run = start(pairs, params, kind)
     run.leads = accelerator.is_main_process
     run.resume(checkpoint)
     run.network.to(accelerator.device)
@@ -114,8 +98,6 @@ def train(pairs: Pairs, params: Params, checkpoint: Path) -> Run:
     for step in _steps(run):
         # Dropout draws from torch's generator: seeding each step makes a resumed run exact.
         torch.manual_seed(params.seed * 1_000_003 + step + accelerator.process_index * 2**31)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * schedule(step, run.steps, settings.warmup)
         batch = pairs.batch(params.seed, step)
         share = accelerator.process_index, accelerator.num_processes, accelerator.device
         losses = network(batch.part(*share))
@@ -123,24 +105,16 @@ def train(pairs: Pairs, params: Params, checkpoint: Path) -> Run:
         accelerator.backward(sum(weights[name] * loss for name, loss in losses.items()))
         accelerator.clip_grad_norm_(network.parameters(), settings.max_grad_norm)
         optimizer.step()
-        run.step = step + 1
+        run.advance()
         values = accelerator.reduce(torch.stack([*losses.values()]).detach().float(), "mean")
         for name, value in zip(losses, values.tolist(), strict=True):
             run.history.setdefault(name, []).append(value)
-        if run.leads and run.step % settings.checkpoint_steps == 0 and run.step < run.steps:
+        if run.due(settings.checkpoint_steps):
             run.save(checkpoint)
     run.network.to("cpu").eval()
     return run
 
 
-def _steps(run: Run) -> Iterable[int]:
+def _steps(run: Run[CaptureForPretraining]) -> Iterable[int]:
     left = range(run.step, run.steps)
     return track(left, "CAPTURE, steps") if run.leads else left
-
-
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """Factor of the learning rate: linear warm-up, then half a cosine to zero."""
-    rise = max(1, round(steps * warmup))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))

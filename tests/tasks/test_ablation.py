@@ -16,6 +16,7 @@ from tasks.evaluation.unseen import is_unseen, naming_unseen
 from tasks.evaluation.variants import MATRIX, Ablation, TableRow, Variant, override
 from tasks.pretrain import pretrain
 from tasks.pretraining.checkpoint import checkpoint_name
+from tasks.pretraining.release import ReleaseForPretraining
 from unbundle.base.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -46,12 +47,12 @@ def matrix() -> Ablation:
         "whole photo": TableRow(boxes="whole"),
         "photo only": TableRow(mode="photo", terms=("raw", "visual"), fitted=False),
     }
-    release = shipped.variants["reference"].pretrain["losses"]
-    model = {"architecture": "release", "co_layers": 1}
+    losses = shipped.variants["reference"].pretrain["losses"]
     variants = {
         "capture": Variant(rows=rows),
         "reference": Variant(
-            pretrain={"model": model, "losses": release},
+            architecture="release",
+            pretrain={"model": {"co_layers": 1}, "losses": losses},
             rows={"reference": TableRow(terms=("visual", "text", "joint"), fitted=False)},
         ),
     }
@@ -99,8 +100,9 @@ def test_a_training_does_not_go_on_from_one_with_other_inputs(
         checkpoint_name(workspace, faster, rows),
         checkpoint_name(other, params, rows),
         checkpoint_name(workspace, params, ["a", "c"]),
+        checkpoint_name(workspace, params, rows, ReleaseForPretraining),
     }
-    assert len(names) == 4
+    assert len(names) == 5
 
 
 def test_only_a_photo_with_the_detectors_boxes_is_looked_at_twice() -> None:

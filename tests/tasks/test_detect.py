@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -156,7 +157,7 @@ def test_a_killed_stage_resumes_to_the_same_weights(
     assert child.exitcode == -signal.SIGKILL
     assert not workspace.detector.exists()
     detect(workspace, settings(tmp_path))
-    assert "resuming at step 2" in capsys.readouterr().out
+    assert "going on from step 2" in capsys.readouterr().out
     for before, after in (
         (run[0].proposals, workspace.proposals),
         (run[0].detection_metrics, workspace.detection_metrics),
@@ -166,14 +167,20 @@ def test_a_killed_stage_resumes_to_the_same_weights(
         assert before.read_bytes() == after.read_bytes()
 
 
-def test_a_checkpoint_of_other_inputs_is_ignored(tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_inputs_is_ignored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     workspace, params = Workspace(tmp_path), settings(tmp_path)
     frame = catalogue(workspace)
     material, _ = gather_material(workspace.catalogue, frame, params.detect, params.seed)
     checkpoints = tmp_path / "checkpoints"
-    checkpoints.mkdir()
-    torch.save({"key": "another run", "step": STEPS}, checkpoints / "training.pt")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        train_detector(material, params.detect, params.seed + 1, checkpoints)
+    [other] = checkpoints.glob("*.pt")
     detector = train_detector(material, params.detect, params.seed, checkpoints)
+    assert not other.exists()
+    assert "going on" not in capsys.readouterr().out
     assert all(torch.isfinite(weight).all() for weight in detector.parameters())
 
 

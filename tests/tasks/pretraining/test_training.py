@@ -16,7 +16,6 @@ from models.capture.onnx_heads import export_capture
 from models.capture.tokenizer import train_tokenizer
 from tasks.base.params import load_params
 from tasks.pretraining.tokenizer import tokenizer_of
-from tasks.pretraining.training import schedule
 from tests.support.interrupts import ENVIRONMENT, run_stage
 from unbundle.base.errors import UserError
 
@@ -113,14 +112,6 @@ def test_recomputed_activations_give_the_same_gradients() -> None:
     assert gradients[0]
     for plain, again in zip(*gradients, strict=True):
         torch.testing.assert_close(again, plain)
-
-
-def test_the_rate_rises_and_falls() -> None:
-    rates = [schedule(step, 100, 0.1) for step in range(100)]
-    assert max(rates) == rates[9] == rates[10] == 1
-    assert rates[:10] == sorted(rates[:10])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] < 0.01
 
 
 def test_the_benchmark_trains_both_on_the_same_batches(
