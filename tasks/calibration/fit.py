@@ -21,7 +21,8 @@ from tasks.calibration.keypoint_matches import StoredReranker, comparing, descri
 from tasks.calibration.open_set_fit import fit_open_set
 from tasks.calibration.open_set_trials import Trials, products, trials
 from tasks.calibration.term_weights import AnswerKey, DevQuery, fit_weights, quality
-from tasks.data.splits import is_fitted, labelled, products_of, rows_of
+from tasks.data.splits import is_fitted, labelled, products_of, rows_of, spread
+from tasks.tokens.store import FeatureStore
 from unbundle.encoding.bundle import FittedOn, OpenSetSettings
 from unbundle.ranking.embedding import Modality, Vectors, term_scores
 from unbundle.vision.keypoints import Keypoints, KeypointSettings, Projection

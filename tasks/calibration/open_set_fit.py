@@ -49,7 +49,7 @@ def fit_open_set(found: Trials, false_accepts: float) -> OpenSetSettings | None:
         false_accepts: share of unknown products whose probability may reach the threshold.
 
     Returns:
-        Weights, trees and threshold of the bundle; None without at least one trial of either outcome.
+        Weights, trees and threshold; None without at least one trial of either outcome.
     """
     from sklearn.model_selection import cross_val_predict
 

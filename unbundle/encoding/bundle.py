@@ -211,7 +211,7 @@ class BundleContent(BundleSection):
         """
         absent = {name for name in ("int8", "declined_int8") if getattr(self, name) is None}
         content = {
-            **self.model_dump(by_alias=True, exclude=absent),
+            **self.model_dump(by_alias=True, include=set(BundleContent.model_fields) - absent),
             "sha256": {name: _digest(folder / name) for name in FILES},
         }
         text = json.dumps(content, sort_keys=True)
