@@ -37,7 +37,6 @@ from tasks.index.receipt import Receipt, milvus_uri
 from tasks.metrics.rankings_file import write_rankings
 from unbundle.base.atomic import write_json
 from unbundle.base.errors import UserError
-from unbundle.encoding.bundle import SETTINGS
 from unbundle.query.search import ProductSearch
 
 
@@ -56,8 +55,9 @@ def evaluate(workspace: Workspace, params: Params) -> None:
         bundle = search.encoder.bundle
     diagnosis = diagnose(queries, found, rows, bundle, params.evaluate)
     rankings = found.merged(queries)
-    fitted = _fitted_split(workspace.bundle)
-    scores = score(rankings, diagnosis.baselines, queries, fitted, params)
+    fitted = bundle.embedding.fitted_on
+    half_fitted = fitted.split if fitted and fitted.half else None
+    scores = score(rankings, diagnosis.baselines, queries, half_fitted, params)
     facts = {
         "collection": receipt.collection,
         "bundle": receipt.bundle,
@@ -84,13 +84,6 @@ def evaluate(workspace: Workspace, params: Params) -> None:
     console.print(
         f"  figures → {workspace.retrieval_metrics}, pictures → {workspace.retrieval_report}"
     )
-
-
-def _fitted_split(bundle: Path) -> str | None:
-    """The split that half of the bundle's weights were fitted on, if any."""
-    settings = json.loads((bundle / SETTINGS).read_text(encoding="utf-8"))
-    fitted = settings["embedding"].get("fitted_on")
-    return fitted["split"] if fitted and fitted["half"] else None
 
 
 def command(

@@ -6,55 +6,37 @@ Parity with torch is measured on the catalogue's own photos and written into the
 int8 costs where `export.precision` asks for it; the gate reads both.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
 import numpy as np
-import pandas as pd
-from tokenizers import Tokenizer
 
-from models.backbone.network import load_backbone
 from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
-from tasks.bundling.int8 import asked_rows, calibration, cost, see
-from tasks.bundling.networks import Exported, bundle_backbone, bundle_capture, bundle_detector
-from tasks.bundling.parity import compare
-from tasks.calibration.encoded_queries import StoredPhotos
-from tasks.calibration.fit import Fitted, fit, fitted_queries
-from tasks.calibration.keypoint_matches import described, keypoint_settings
-from tasks.calibration.term_weights import DEPTH
-from tasks.data.manifest import read_manifest
-from tasks.data.splits import rows_of, spread
-from tasks.tokens.store import FeatureStore
-from unbundle.base.atomic import atomic_folder, write_json
-from unbundle.base.errors import UserError
-from unbundle.base.onnx_session import open_session
-from unbundle.encoding.bundle import (
-    BACKBONE,
-    CAPTURE,
-    DETECTOR,
-    FORMAT,
-    PROJECTION,
-    SETTINGS,
-    TOKENIZER,
-    BackboneSettings,
-    DetectorSettings,
-    PrecisionSettings,
+from tasks.bundling.networks import (
+    FILES,
+    bundle_backbone,
+    bundle_capture,
+    bundle_detector,
+    network_settings,
 )
-from unbundle.encoding.capture import OUTPUTS
+from tasks.bundling.parity import parity_line
+from tasks.bundling.precision import choose_precision, stored_photos
+from tasks.calibration.fit import fit, fitted_keypoints
+from tasks.calibration.keypoint_matches import keypoint_settings
+from tasks.data.manifest import read_manifest
+from tasks.tokens.store import FeatureStore
+from unbundle.base.atomic import atomic_folder
+from unbundle.encoding.bundle import (
+    PROJECTION,
+    BundleContent,
+    EmbeddingSettings,
+    Int8Figures,
+)
 from unbundle.ranking.embedding import PARTS
-from unbundle.vision.keypoints import Keypoints, KeypointSettings
-
-NETWORKS = {"detector": DETECTOR, "backbone": BACKBONE, "capture": CAPTURE}
 
 
 def export(workspace: Workspace, params: Params) -> None:
-    """Write `artifacts/bundle/`: three networks, `tokenizer.json`, `bundle.json`.
+    """Write `artifacts/bundle/`: three networks, `tokenizer.json`, `keypoints.npy`, `bundle.json`.
 
     Raises:
         UserError: params ask for int8 of a network that is not convolutional.
@@ -66,178 +48,62 @@ def export(workspace: Workspace, params: Params) -> None:
             "backbone": bundle_backbone(workspace, params, manifest, folder),
             "capture": bundle_capture(workspace, params, manifest, folder),
         }
-        facts = _facts(workspace, params, folder)
+        networks = network_settings(params)
         store = FeatureStore.open(workspace.features)
-        stored = _stored(store, folder, params)
-        local = _local(workspace, params, manifest, store, folder)
-        fitted = fit(stored, manifest, params.export, params.evaluate.match_iou, *local)
-        chosen = [name for name, value in params.export.precision if value == "int8"]
-        if chosen:
-            exact = {name: (folder / NETWORKS[name]).read_bytes() for name in chosen}
-            parity = _quantise(chosen, exported, workspace, manifest, store, facts, params, folder)
-            seen = _seen(workspace, manifest, facts, folder)
-            served = _stored(seen, folder, params)
-            loss = cost(manifest, served, stored, fitted, params.evaluate.resamples, params.seed)
-            figures = {"networks": parity, "cost": loss}
-            if loss is None or loss[f"mAP@{DEPTH}"]["mean"] >= -params.promote.max_int8_loss:
-                facts["int8"] = figures
-            else:
-                facts |= {"declined_int8": figures, "precision": PrecisionSettings().model_dump()}
-                for name, content in exact.items():
-                    (folder / NETWORKS[name]).write_bytes(content)
-        facts |= _learned(facts, fitted)
-        facts["parity"] = {name: network.parity.as_json() for name, network in exported.items()}
-        names = [*NETWORKS.values(), TOKENIZER, PROJECTION]
-        facts["sha256"] = {name: _sha256(folder / name) for name in names}
-        content = json.dumps(facts, sort_keys=True).encode()
-        write_json(
-            folder / SETTINGS,
-            {"format": FORMAT, "version": hashlib.sha256(content).hexdigest()[:12], **facts},
+        local = keypoint_settings(params)
+        projection, keypoints = fitted_keypoints(
+            manifest, workspace.catalogue, store, local, params.export.calibration_photos
         )
-    for name, network in exported.items():
-        console.print(f"  {NETWORKS[name]}: {network.parity.line()}")
-    _print_int8(facts.get("int8") or facts.get("declined_int8"))
-    if "declined_int8" in facts:
+        np.save(folder / PROJECTION, projection, allow_pickle=False)
+        stored = stored_photos(store, folder, params)
+        iou = params.evaluate.match_iou
+        fitted = fit(stored, manifest, params.export, iou, keypoints, local)
+        served = choose_precision(
+            exported, networks, stored, fitted, workspace, manifest, params, folder
+        )
+        content = BundleContent(
+            precision=served.precision,
+            detector=networks.detector,
+            backbone=networks.backbone,
+            capture=networks.capture,
+            keypoints=local,
+            int8=served.int8,
+            declined_int8=served.declined,
+            embedding=EmbeddingSettings(
+                parts=PARTS,
+                dimensions=networks.dimensions(PARTS),
+                weights=fitted.weights,
+                fitted_on=fitted.fitted_on,
+            ),
+            verification=fitted.verification,
+            fusion=fitted.fusion,
+            open_set=fitted.open_set,
+            parity={name: network.parity for name, network in exported.items()},
+        )
+        content.write(folder)
+    _report(workspace, params, content)
+
+
+def _report(workspace: Workspace, params: Params, content: BundleContent) -> None:
+    for name, parity in content.parity.items():
+        console.print(f"  {FILES[name]}: {parity_line(parity)}")
+    if figures := content.int8 or content.declined_int8:
+        console.print(f"  int8 against fp32: {_int8_line(figures)}")
+    if content.declined_int8:
         limit = params.promote.max_int8_loss
         console.print(f"  more than promote.max_int8_loss, {limit}: the networks stay fp32")
-    console.print(f"  weights of the terms: {dict(fitted.weights['both'])} → {workspace.bundle}")
+    weights = content.embedding.weights["both"]
+    console.print(f"  weights of the terms: {weights} → {workspace.bundle}")
 
 
-def _print_int8(figures: dict[str, Any] | None) -> None:
-    if figures is None:
-        return
+def _int8_line(figures: Int8Figures) -> str:
     cosines = ", ".join(
-        f"{name} cosine ≥ {values['min_cosine']:.4f}"
-        for name, values in figures["networks"].items()
+        f"{name} cosine ≥ {parity.min_cosine:.4f}" for name, parity in figures.networks.items()
     )
-    loss = figures["cost"]
-    measured = (
-        "no labelled dev query tells its cost"
-        if loss is None
-        else "mAP@10 {mean:+.4f} ({low:+.4f} to {high:+.4f})".format(**loss["mAP@10"])
-    )
-    console.print(f"  int8 against fp32: {cosines}; {measured}")
-
-
-def _quantise(
-    chosen: Sequence[str],
-    exported: Mapping[str, Exported],
-    workspace: Workspace,
-    manifest: pd.DataFrame,
-    store: FeatureStore,
-    facts: dict[str, Any],
-    params: Params,
-    folder: Path,
-) -> dict[str, Any]:
-    """Replace the chosen networks by int8 twins; returns their differences to fp32 by name."""
-    from models.onnx.quantization import quantise
-
-    images, cut = calibration(
-        manifest,
-        workspace.catalogue,
-        store,
-        params.export.calibration_photos,
-        DetectorSettings(**facts["detector"]),
-        BackboneSettings(**facts["backbone"]),
-    )
-    batches = {"detector": images, "backbone": cut}
-    parity = {}
-    for name in chosen:
-        path, network = folder / NETWORKS[name], exported[name]
-        try:
-            quantise(path, batches[name])
-        except ValueError as error:
-            raise UserError(
-                f"params.yaml: export.precision.{name}: {error}; set it to fp32"
-            ) from None
-        outputs = network.compared(open_session(path).run(None, network.inputs))
-        parity[name] = compare(network.outputs, outputs, network.searched).as_json()
-    return parity
-
-
-def _seen(
-    workspace: Workspace, manifest: pd.DataFrame, facts: dict[str, Any], folder: Path
-) -> FeatureStore:
-    return see(
-        asked_rows(manifest),
-        workspace.catalogue,
-        folder,
-        DetectorSettings(**facts["detector"]),
-        BackboneSettings(**facts["backbone"]),
-    )
-
-
-def _local(
-    workspace: Workspace,
-    params: Params,
-    manifest: pd.DataFrame,
-    store: FeatureStore,
-    folder: Path,
-) -> tuple[dict[int, Keypoints], KeypointSettings]:
-    """Write the projection of descriptors; keypoints of all photos that the fits ask for."""
-    settings = keypoint_settings(params)
-    train = rows_of(manifest, "train")
-    sample = train.iloc[spread(len(train), params.export.calibration_photos)]
-    asked = pd.concat([rows_of(manifest, "gallery"), fitted_queries(manifest)])
-    projection, found = described(asked, sample, workspace.catalogue, store, settings)
-    np.save(folder / PROJECTION, projection, allow_pickle=False)
-    return found, settings
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _facts(workspace: Workspace, params: Params, folder: Path) -> dict[str, Any]:
-    backbone = load_backbone(params.features.backbone, params.features.grid)
-    return {
-        "precision": params.export.precision.model_dump(),
-        "detector": {"side": params.detect.side, **params.detect.proposals.model_dump()},
-        "backbone": {
-            "name": params.features.backbone,
-            "side": params.features.side,
-            "mean": list(backbone.mean),
-            "std": list(backbone.std),
-            "grid": params.features.grid,
-            "dimension": backbone.dimension,
-            "features": backbone.features,
-        },
-        "capture": {
-            "title_tokens": params.pretrain.model.title_tokens,
-            "regions": params.pretrain.model.regions,
-            "dimension": params.pretrain.model.projection,
-        },
-        "keypoints": keypoint_settings(params).model_dump(),
-    }
-
-
-def _learned(facts: dict[str, Any], fitted: Fitted) -> dict[str, Any]:
-    backbone, size = facts["backbone"], facts["capture"]["dimension"]
-    sizes = {"raw": backbone["features"], "colour": backbone["dimension"] - backbone["features"]}
-    return {
-        "embedding": {
-            "parts": list(PARTS),
-            "dimensions": [sizes.get(part, size) for part in PARTS],
-            "weights": fitted.weights,
-            "fitted_on": {"split": "dev", "queries": fitted.queries, "half": fitted.half}
-            if fitted.queries
-            else None,
-        },
-        "verification": fitted.verification,
-        "merging": fitted.merging,
-        "known": fitted.known,
-    }
-
-
-def _stored(store: FeatureStore, folder: Path, params: Params) -> StoredPhotos:
-    capture = open_session(folder / CAPTURE)
-    return StoredPhotos(
-        store,
-        lambda inputs: capture.run(list(OUTPUTS), inputs),
-        Tokenizer.from_file(str(folder / TOKENIZER)),
-        params.pretrain.model.title_tokens,
-        params.features.batch,
-    )
+    if figures.cost is None:
+        return f"{cosines}; no labelled dev query tells its cost"
+    loss = figures.cost.average_precision
+    return f"{cosines}; mAP@10 {loss.mean:+.4f} ({loss.low:+.4f} to {loss.high:+.4f})"
 
 
 if __name__ == "__main__":

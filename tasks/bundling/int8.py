@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from tasks.data.box_columns import CORNERS, boxes_of
 from tasks.data.splits import labelled, products_of, rows_of, spread
 from tasks.metrics.ranking import Corrected, corrected, difference
 from tasks.tokens.store import FeatureStore
-from unbundle.encoding.bundle import BackboneSettings, DetectorSettings
+from unbundle.encoding.bundle import BackboneSettings, DetectorSettings, Int8Cost, Interval
 from unbundle.encoding.capture import Arrays
 from unbundle.encoding.image_encoder import ImageEncoder
 from unbundle.vision.imaging import Photo, crops, letterbox, normalise, open_photo
@@ -108,7 +107,7 @@ def cost(
     fitted: Fitted,
     resamples: int,
     seed: int,
-) -> dict[str, Any] | None:
+) -> Int8Cost | None:
     """What the served networks lose to fp32 on all labelled dev queries.
 
     Both rank with the weights that were fitted with fp32, as the bundle serves them: another fit
@@ -124,7 +123,11 @@ def cost(
         return None
     first, second = (_scored(dev, gallery, one, fitted) for one in (served, exact))
     summary = difference(first, second).summary(DEPTH, resamples, seed)
-    return {"queries": len(dev), **{f"{name}@{DEPTH}": summary[name] for name in summary}}
+    return Int8Cost(
+        queries=len(dev),
+        average_precision=Interval(**summary["mAP"]),
+        coverage=Interval(**summary["coverage"]),
+    )
 
 
 def _scored(
@@ -134,7 +137,7 @@ def _scored(
     asked = stored.queries(dev, "both")
     cosines = gallery_cosines(asked, stored.gallery(gallery), fitted.weights["both"])
     names: list[str] = dev["id"].tolist()
-    rankings = rank_gallery(names, asked, cosines, ids, fitted.merging)
+    rankings = rank_gallery(names, asked, cosines, ids, fitted.fusion)
     labels: Mapping[str, list[str]] = dict(zip(names, dev["labels"], strict=True))
     products = dict(zip(ids, products_of(gallery), strict=True))
     return corrected(rankings, labels, products, [DEPTH])

@@ -18,16 +18,64 @@ from models.capture.onnx_heads import CaptureHeads, export_capture
 from models.detector.network import Detector
 from tasks.base.params import Params
 from tasks.base.workspace import Workspace
-from tasks.bundling.parity import Parity, compare
+from tasks.bundling.parity import compare
 from tasks.calibration.encoded_queries import stored_visual
 from tasks.data.splits import spread
 from tasks.tokens.store import FeatureStore
 from unbundle.base.onnx_session import open_session
-from unbundle.encoding.bundle import BACKBONE, CAPTURE, DETECTOR, TOKENIZER
+from unbundle.encoding.bundle import (
+    BACKBONE,
+    CAPTURE,
+    DETECTOR,
+    TOKENIZER,
+    BackboneSettings,
+    CaptureSettings,
+    DetectorSettings,
+    Parity,
+)
 from unbundle.encoding.capture import Arrays, capture_inputs, title_tokenizer
 from unbundle.vision.imaging import Photo, crops, letterbox, normalise, open_photo
 
+FILES = {"detector": DETECTOR, "backbone": BACKBONE, "capture": CAPTURE}
+"""Of a bundle's folder, by network."""
+
 Outputs = Sequence[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """What serving needs to know of the networks, as the bundle says it."""
+
+    detector: DetectorSettings
+    backbone: BackboneSettings
+    capture: CaptureSettings
+
+    def dimensions(self, parts: Sequence[str]) -> tuple[int, ...]:
+        """Numbers in each of some parts of the embedding."""
+        channels, size = self.backbone.features, self.backbone.dimension
+        sizes = {"raw": channels, "colour": size - channels}
+        return tuple(sizes.get(part, self.capture.dimension) for part in parts)
+
+
+def network_settings(params: Params) -> NetworkSettings:
+    """Settings of the networks that these parameters train."""
+    backbone = load_backbone(params.features.backbone, params.features.grid)
+    sizes = params.pretrain.model
+    return NetworkSettings(
+        DetectorSettings(side=params.detect.side, **params.detect.proposals.model_dump()),
+        BackboneSettings(
+            name=params.features.backbone,
+            side=params.features.side,
+            mean=backbone.mean,
+            std=backbone.std,
+            grid=params.features.grid,
+            dimension=backbone.dimension,
+            features=backbone.features,
+        ),
+        CaptureSettings(
+            title_tokens=sizes.title_tokens, regions=sizes.regions, dimension=sizes.projection
+        ),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,40 +1,21 @@
 """How closely an exported network follows the torch one."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unbundle.encoding.bundle import Parity
 from unbundle.ranking.embedding import unit
 
 NEIGHBOURS = 10
 
 
-@dataclass(frozen=True)
-class Parity:
-    """Figures over the compared outputs.
-
-    Attributes:
-        max_difference: largest absolute difference of any value.
-        min_cosine: smallest cosine between a row and its exported twin.
-        top10_agreement: share of the ten nearest rows that both agree on; None for outputs that
-            are not searched.
-    """
-
-    max_difference: float
-    min_cosine: float
-    top10_agreement: float | None
-
-    def as_json(self) -> dict[str, float | None]:
-        """Plain values for `bundle.json`."""
-        return asdict(self)
-
-    def line(self) -> str:
-        """One line for people."""
-        agreement = self.top10_agreement
-        tail = "" if agreement is None else f", same top 10 {agreement:.1%}"
-        return f"max difference {self.max_difference:.1e}, cosine ≥ {self.min_cosine:.6f}{tail}"
+def parity_line(parity: Parity) -> str:
+    """One line for people."""
+    agreement = parity.top10_agreement
+    tail = "" if agreement is None else f", same top 10 {agreement:.1%}"
+    return f"max difference {parity.max_difference:.1e}, cosine ≥ {parity.min_cosine:.6f}{tail}"
 
 
 def compare(
@@ -54,7 +35,9 @@ def compare(
     agreement = None
     if retrieve:
         agreement = float(np.mean([_agreement(a, b) for a, b in zip(expected, found, strict=True)]))
-    return Parity(max(differences), min(cosines), agreement)
+    return Parity(
+        max_difference=max(differences), min_cosine=min(cosines), top10_agreement=agreement
+    )
 
 
 def _rows(values: NDArray[np.float32]) -> NDArray[np.float32]:

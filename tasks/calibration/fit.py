@@ -8,7 +8,7 @@ open-set score.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,15 @@ from tasks.base.params import Export
 from tasks.calibration.encoded_queries import EncodedQueries, StoredPhotos
 from tasks.calibration.exact_search import gallery_cosines
 from tasks.calibration.fusion_fit import fit_fusion, fused, nearest_items
-from tasks.calibration.keypoint_matches import StoredReranker, comparing
+from tasks.calibration.keypoint_matches import StoredReranker, comparing, described
 from tasks.calibration.open_set_fit import fit_open_set
 from tasks.calibration.open_set_trials import Trials, products, trials
 from tasks.calibration.term_weights import AnswerKey, DevQuery, fit_weights, quality
-from tasks.data.splits import is_fitted, labelled, products_of, rows_of
+from tasks.data.splits import is_fitted, labelled, products_of, rows_of, spread
+from tasks.tokens.store import FeatureStore
+from unbundle.encoding.bundle import FittedOn, OpenSetSettings
 from unbundle.ranking.embedding import Modality, Vectors, term_scores
-from unbundle.vision.keypoints import Keypoints, KeypointSettings
+from unbundle.vision.keypoints import Keypoints, KeypointSettings, Projection
 
 MODES: tuple[Modality, ...] = ("both", "photo", "title")
 
@@ -33,16 +35,14 @@ SEEN_MODES: tuple[Modality, ...] = ("both", "photo")
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was fitted, under the keys of `bundle.json` (`unbundle.encoding.bundle.Bundle`)."""
+    """What was fitted, as `unbundle.encoding.bundle.BundleContent` has it."""
 
-    weights: Mapping[Modality, Mapping[str, float]]
-    verification: Mapping[Modality, float]
-    merging: Mapping[str, float] | None = None
-    known: Mapping[Modality, Mapping[str, Any]] = field(default_factory=dict)
-    queries: int = 0
-    """Number of dev queries that it was fitted on."""
-    half: bool = False
-    """Whether these are half of the labelled ones."""
+    weights: dict[Modality, dict[str, float]]
+    verification: dict[Modality, float]
+    fusion: dict[str, float] | None = None
+    open_set: dict[Modality, OpenSetSettings] = field(default_factory=dict)
+    fitted_on: FittedOn | None = None
+    """None where no dev query is labelled: these are the params' values."""
 
 
 def fit(
@@ -63,7 +63,9 @@ def fit(
         local: keypoints by row of the store, of the gallery and of `fitted_queries`.
         settings: of the keypoints.
     """
-    start = {mode: getattr(params.weights, mode).model_dump() for mode in MODES}
+    start: dict[Modality, dict[str, float]] = {
+        mode: getattr(params.weights, mode).model_dump() for mode in MODES
+    }
     usual = params.verification[0]
     dev = fitted_queries(manifest)
     rows = rows_of(manifest, "gallery")
@@ -73,7 +75,7 @@ def fit(
     answers = AnswerKey.of(rows["id"].tolist(), products_of(rows))
     weights: dict[Modality, dict[str, float]] = {}
     verification: dict[Modality, float] = {}
-    known: dict[Modality, dict[str, Any]] = {}
+    open_set: dict[Modality, OpenSetSettings] = {}
     fusion = None
     for mode in MODES:
         asked = stored.queries(dev, mode)
@@ -89,9 +91,10 @@ def fit(
         fusion = fitted if mode == "both" else fusion
         found = _trials(dev, asked, scores, gallery, answers, mode, iou, reranker)
         if (calibrated := fit_open_set(found, params.false_accepts)) is not None:
-            known[mode] = calibrated
+            open_set[mode] = calibrated
     half = len(dev) < len(labelled(manifest, "dev"))
-    return Fitted(weights, verification, fusion, known, len(dev), half)
+    fitted_on = FittedOn(split="dev", queries=len(dev), half=half)
+    return Fitted(weights, verification, fusion, open_set, fitted_on)
 
 
 def stored_reranker(
@@ -125,6 +128,31 @@ def fitted_queries(manifest: pd.DataFrame) -> pd.DataFrame:
     if not labelled(manifest, "test").empty:
         return dev
     return dev[dev["id"].map(is_fitted)]
+
+
+def fitted_keypoints(
+    manifest: pd.DataFrame,
+    catalogue: Path,
+    store: FeatureStore,
+    settings: KeypointSettings,
+    sample: int,
+) -> tuple[Projection, dict[int, Keypoints]]:
+    """The projection of descriptors, and keypoints of all photos that `fit` asks for.
+
+    Args:
+        manifest: of the catalogue.
+        catalogue: folder that images are relative to.
+        store: with the proposals.
+        settings: of the keypoints.
+        sample: train photos that the projection is fitted on, evenly spread.
+
+    Returns:
+        The projection, and keypoints by row of the store.
+    """
+    train = rows_of(manifest, "train")
+    chosen = train.iloc[spread(len(train), sample)]
+    asked = pd.concat([rows_of(manifest, "gallery"), fitted_queries(manifest)])
+    return described(asked, chosen, catalogue, store, settings)
 
 
 def fit_verification(

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from tasks.calibration.open_set_trials import Trials
-from unbundle.ranking.open_set import FEATURES
+from unbundle.encoding.bundle import OpenSetSettings
+from unbundle.ranking.open_set import FEATURES, Tree
 
 _PULL = 0.1
 """Inverse strength of the regularisation of the linear weights (scikit-learn's C)."""
@@ -35,7 +36,7 @@ _FOLDS = 10
 """Folds of the cross-validation, in the order of the trials: an instance's two stay together."""
 
 
-def fit_open_set(found: Trials, false_accepts: float) -> dict[str, Any] | None:
+def fit_open_set(found: Trials, false_accepts: float) -> OpenSetSettings | None:
     """Fit the probability that a product is in the gallery, and the threshold of `in_catalogue`.
 
     A logistic regression of the features, and small trees that are boosted from it (Friedman 2001),
@@ -48,8 +49,7 @@ def fit_open_set(found: Trials, false_accepts: float) -> dict[str, Any] | None:
         false_accepts: share of unknown products whose probability may reach the threshold.
 
     Returns:
-        `weights`, `trees` and `threshold` as `unbundle.encoding.bundle.OpenSetSettings` reads them;
-        None without at least one trial of either outcome.
+        Weights, trees and threshold; None without at least one trial of either outcome.
     """
     from sklearn.model_selection import cross_val_predict
 
@@ -64,7 +64,7 @@ def fit_open_set(found: Trials, false_accepts: float) -> dict[str, Any] | None:
     )
     threshold = float(np.quantile(probabilities[~found.known, 1], 1 - false_accepts))
     weights, trees = _readable(model)
-    return {"weights": weights, "trees": trees, "threshold": round(threshold, 6)}
+    return OpenSetSettings(weights=weights, trees=trees, threshold=round(threshold, 6))
 
 
 def _boosted(trials: int) -> Any:
@@ -87,7 +87,7 @@ def _boosted(trials: int) -> Any:
     )
 
 
-def _readable(model: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
+def _readable(model: Any) -> tuple[dict[str, float], tuple[Tree, ...]]:
     """Weights by feature, with `bias`, and trees of a fitted model, as `bundle.json` has them."""
     scaler, linear = (step for _, step in model.init_.steps)
     slopes = linear.coef_[0] / scaler.scale_
@@ -97,15 +97,15 @@ def _readable(model: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
     for row in model.estimators_[:, 0]:
         nodes = row.tree_
         trees.append(
-            {
-                "sign": [
+            Tree(
+                feature=tuple(
                     -1 if left < 0 else int(feature)
                     for feature, left in zip(nodes.feature, nodes.children_left, strict=True)
-                ],
-                "limit": [round(value, 6) for value in nodes.threshold.tolist()],
-                "left": nodes.children_left.tolist(),
-                "right": nodes.children_right.tolist(),
-                "value": [round(_SHARE * value, 6) for value in nodes.value[:, 0, 0].tolist()],
-            }
+                ),
+                limit=tuple(round(value, 6) for value in nodes.threshold.tolist()),
+                left=tuple(nodes.children_left.tolist()),
+                right=tuple(nodes.children_right.tolist()),
+                value=tuple(round(_SHARE * value, 6) for value in nodes.value[:, 0, 0].tolist()),
+            )
         )
-    return {name: round(value, 6) for name, value in weights.items()}, trees
+    return {name: round(value, 6) for name, value in weights.items()}, tuple(trees)

@@ -127,7 +127,7 @@ def _candidate(
 ) -> Candidate:
     k = params.evaluate.ks[0]
     bundle = search.encoder.bundle
-    int8 = bundle.int8 or {"networks": {}, "cost": None}
+    int8 = bundle.int8
     return Candidate(
         collection=search.gallery.name,
         average_precision=table[f"mAP@{k}"].to_numpy(),
@@ -138,9 +138,11 @@ def _candidate(
             for name in table.columns
             if name.startswith(SLICE)
         },
-        cosines={network: values["min_cosine"] for network, values in bundle.parity.items()},
-        int8_cosines={name: values["min_cosine"] for name, values in int8["networks"].items()},
-        int8_gain=int8["cost"] and int8["cost"]["mAP@10"]["mean"],
+        cosines={network: parity.min_cosine for network, parity in bundle.parity.items()},
+        int8_cosines={name: parity.min_cosine for name, parity in int8.networks.items()}
+        if int8
+        else {},
+        int8_gain=int8.cost.average_precision.mean if int8 and int8.cost else None,
         index_recall=figures["index"][f"recall@{params.evaluate.index_k}"],
         rows=search.gallery.count(),
         gallery=_expected_rows(workspace, search.gallery, queries),

@@ -166,9 +166,9 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
             for mode in ("both", "photo")
         },
         "parity": {
-            "detector": {"min_cosine": 1.0},
-            "backbone": {"min_cosine": 1.0},
-            "capture": {"min_cosine": 1.0},
+            "detector": {"max_difference": 0.0, "min_cosine": 1.0, "top10_agreement": None},
+            "backbone": {"max_difference": 0.0, "min_cosine": 1.0, "top10_agreement": None},
+            "capture": {"max_difference": 0.0, "min_cosine": 1.0, "top10_agreement": None},
         },
     }
     write_json(folder / "bundle.json", settings)

@@ -19,7 +19,7 @@ from models.onnx.quantization import quantise
 from tasks.base.params import Params, Precisions
 from tasks.base.workspace import Workspace
 from tasks.export import export
-from unbundle.encoding.bundle import Bundle
+from unbundle.encoding.bundle import Bundle, Int8Cost, Interval
 from unbundle.encoding.encoder import Encoder
 from unbundle.vision.imaging import open_photo
 
@@ -80,8 +80,9 @@ def test_the_bundle_says_what_int8_costs(settings: dict[str, Any]) -> None:
 def test_int8_that_costs_too_much_is_declined(
     workspace: Workspace, tiny_params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss = {"queries": 20, "mAP@10": {"mean": -0.02, "low": -0.03, "high": -0.01}}
-    monkeypatch.setattr("tasks.export.cost", lambda *_: loss)
+    lost = Interval(mean=-0.02, low=-0.03, high=-0.01)
+    loss = Int8Cost(queries=20, average_precision=lost, coverage=lost)
+    monkeypatch.setattr("tasks.bundling.precision.cost", lambda *_: loss)
     mine = Workspace(Path(shutil.copytree(workspace.root, tmp_path, dirs_exist_ok=True)))
     limited = {
         "export": tiny_params.export.model_copy(
@@ -93,7 +94,9 @@ def test_int8_that_costs_too_much_is_declined(
     bundle = Bundle.open(mine.bundle)
     assert bundle.precision.model_dump() == {"detector": "fp32", "backbone": "fp32"}
     assert not operators(mine.bundle / "backbone.onnx")["QuantizeLinear"]
-    assert (bundle.int8, bundle.declined_int8["cost"]) == (None, loss)  # type: ignore[index]
+    assert bundle.int8 is None
+    assert bundle.declined_int8 is not None
+    assert bundle.declined_int8.cost == loss
 
 
 def test_int8_answers_nearly_as_fp32_and_in_batches_as_alone(

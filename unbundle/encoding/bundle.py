@@ -3,10 +3,11 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from unbundle.base.atomic import write_json
 from unbundle.base.errors import UserError
 from unbundle.ranking.embedding import PARTS, TERMS, Modality
 from unbundle.ranking.open_set import FEATURES, Tree
@@ -75,6 +76,15 @@ class CaptureSettings(BundleSection):
     dimension: int = Field(ge=1)
 
 
+class FittedOn(BundleSection):
+    """The labelled queries that fitted what a bundle learns."""
+
+    split: str
+    queries: int
+    half: bool
+    """Whether these are half of the split's labelled ones."""
+
+
 class EmbeddingSettings(BundleSection):
     """How the parts of an instance become one vector."""
 
@@ -82,6 +92,8 @@ class EmbeddingSettings(BundleSection):
     dimensions: tuple[int, ...]
     weights: dict[Modality, dict[str, float]]
     """One weight per term of `unbundle.ranking.embedding.TERMS`, by what a query has."""
+    fitted_on: FittedOn | None = None
+    """None for the weights of the params."""
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:
@@ -122,19 +134,54 @@ class OpenSetSettings(BundleSection):
         return self
 
 
-class Bundle(BundleSection):
-    """The checked settings of a bundle folder; `Bundle.open` makes it."""
+class Parity(BundleSection):
+    """How closely an exported network follows another, over all compared outputs."""
 
-    folder: Path
-    format: Literal[4]
-    version: str = Field(pattern=r"^[0-9a-f]{12}$")
-    sha256: dict[str, str]
+    max_difference: float
+    """Largest absolute difference of any value."""
+    min_cosine: float
+    """Smallest cosine between a row and its exported twin."""
+    top10_agreement: float | None
+    """Share of the ten nearest rows that both agree on; None for outputs that are not searched."""
+
+
+class Interval(BundleSection):
+    """A mean over queries and its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Int8Cost(BundleSection):
+    """Metrics with int8 less those with fp32, on the labelled dev queries."""
+
+    queries: int
+    average_precision: Interval = Field(alias="mAP@10")
+    coverage: Interval = Field(alias="coverage@10")
+
+
+class Int8Figures(BundleSection):
+    """The networks that were made int8, compared with fp32."""
+
+    networks: dict[str, Parity]
+    cost: Int8Cost | None
+    """None where no labelled dev query tells it."""
+
+
+class BundleContent(BundleSection):
+    """What an export learns and measures: the keys of `bundle.json` that its version depends on."""
+
+    precision: PrecisionSettings = PrecisionSettings()
     detector: DetectorSettings
     backbone: BackboneSettings
     capture: CaptureSettings
-    precision: PrecisionSettings = PrecisionSettings()
-    embedding: EmbeddingSettings
     keypoints: KeypointSettings
+    int8: Int8Figures | None = None
+    """What int8 costs; None, and no key, where no network is int8."""
+    declined_int8: Int8Figures | None = None
+    """What int8 would have cost, where that was too much and the networks stayed fp32."""
+    embedding: EmbeddingSettings
     verification: dict[Modality, float] = {}
     """Weight of `geometric_verification.bonus` in a score, by what a query has."""
     fusion: dict[str, float] | None = Field(default=None, alias="merging")
@@ -142,12 +189,8 @@ class Bundle(BundleSection):
     open_set: dict[Modality, OpenSetSettings] = Field(default={}, alias="known")
     """The open-set score's model, by what a query has; none for titles alone, and empty where no
     labelled dev query could calibrate it."""
-    parity: dict[str, Any] = {}
+    parity: dict[str, Parity] = {}
     """Differences of the fp32 networks to torch's, by network."""
-    int8: dict[str, Any] | None = None
-    """What int8 costs: cosines with fp32 by network, and metrics; None where no network is int8."""
-    declined_int8: dict[str, Any] | None = None
-    """What int8 would have cost, where that was too much and the networks stayed fp32."""
 
     @model_validator(mode="after")
     def _as_the_networks_give(self) -> Self:
@@ -160,6 +203,29 @@ class Bundle(BundleSection):
             expected = ", ".join(str(size) for size in given)
             raise ValueError(f"embedding.dimensions: the networks give {expected}")
         return self
+
+    def write(self, folder: Path) -> None:
+        """Write `bundle.json` beside the bundle's other files, with their digests.
+
+        Its version is the digest of everything in it: equal content has an equal version.
+        """
+        absent = {name for name in ("int8", "declined_int8") if getattr(self, name) is None}
+        content = {
+            **self.model_dump(by_alias=True, include=set(BundleContent.model_fields) - absent),
+            "sha256": {name: _digest(folder / name) for name in FILES},
+        }
+        text = json.dumps(content, sort_keys=True)
+        version = hashlib.sha256(text.encode()).hexdigest()[:12]
+        write_json(folder / SETTINGS, {"format": FORMAT, "version": version, **content})
+
+
+class Bundle(BundleContent):
+    """The checked settings of a bundle folder; `Bundle.open` makes it."""
+
+    folder: Path
+    format: Literal[4]
+    version: str = Field(pattern=r"^[0-9a-f]{12}$")
+    sha256: dict[str, str]
 
     @property
     def dimension(self) -> int:
@@ -201,12 +267,16 @@ class Bundle(BundleSection):
         path = self.folder / name
         if not path.is_file():
             raise UserError(f"{path}: no such file; copy the whole bundle, or export it again")
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _digest(path)
         if digest != self.sha256.get(name):
             raise UserError(
                 f"{path}: sha256 {digest[:12]}… differs from {SETTINGS}; copy the bundle again"
             )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def bundle_folders(folder: Path) -> list[Path]:

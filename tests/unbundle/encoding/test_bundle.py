@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.bundles import write_bundle
 from unbundle.base.errors import UserError
-from unbundle.encoding.bundle import Bundle, bundle_folders
+from unbundle.encoding.bundle import Bundle, BundleContent, bundle_folders
 
 
 @pytest.fixture
@@ -29,6 +29,26 @@ def test_a_bundle_opens_with_typed_settings(tiny_bundle: Path) -> None:
     assert bundle.embedding.parts == ("raw", "colour", "visual", "text", "joint")
     assert bundle.dimension == 36
     assert bundle.folder == tiny_bundle
+
+
+def test_what_is_written_is_what_was_opened_and_equal_content_has_an_equal_version(
+    folder: Path,
+) -> None:
+    settings = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    bundle = Bundle.open(folder)
+    BundleContent.model_validate(dict(reversed(settings.items()))).write(folder)
+    again = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    defaults = {"precision": {"detector": "fp32", "backbone": "fp32"}, "merging": None}
+    settings["embedding"]["fitted_on"] = None
+    for model in settings["known"].values():
+        model.setdefault("trees", [])
+    assert again == settings | defaults | {"version": again["version"]}
+    reopened = Bundle.open(folder)
+    assert reopened.model_copy(update={"version": bundle.version}) == bundle
+    reopened.write(folder)
+    assert Bundle.open(folder).version == again["version"]
+    reopened.model_copy(update={"fusion": {"score": 1.0, "gap": 0.0, "rank": 0.0}}).write(folder)
+    assert Bundle.open(folder).version != again["version"]
 
 
 def test_networks_are_fp32_where_the_bundle_names_no_precision(folder: Path) -> None:
