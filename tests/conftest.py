@@ -8,7 +8,9 @@ import yaml
 from hypothesis import HealthCheck, settings
 
 from tasks.base.params import Params, load_params
+from tasks.base.workspace import Workspace
 from tests.support.bundles import write_bundle
+from tests.support.served import serve
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,6 +56,12 @@ def datasets() -> Path:
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle's folder, not to be changed."""
     return write_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A served world, not to be changed; tests that change one take a copy (`served.copied`)."""
+    return serve(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(autouse=True)

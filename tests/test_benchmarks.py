@@ -9,7 +9,8 @@ import pytest
 from benchmarks import detection, embeddings, latency, load, refresh, scale
 from benchmarks.tables import write_section
 from models.detector.network import Detector, DetectorConfig
-from tests.support.served import serve
+from tasks.base.workspace import Workspace
+from tests.support.served import copied
 from tests.support.styles import SCENES, Size, write_catalogue
 from unbundle.encoding.bundle import Bundle
 from unbundle.index.database import Database, Hnsw
@@ -40,13 +41,13 @@ def test_the_detection_table_has_a_row_for_every_scene(
 
 
 def test_the_load_mixes_and_loses_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    served: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = serve(tmp_path).root / "data"
+    data = copied(served, tmp_path / "world").root / "data"
     page = tmp_path / "performance.md"
     page.write_text("# Performance\n\n<!-- load:begin -->\nold\n<!-- load:end -->\n\nrest\n")
     capsys.readouterr()
-    load.main([f"--data={data}", "--clients=4", "--seconds=2", f"--page={page}"])
+    load.main([f"--data={data}", "--clients=4", "--seconds=1", f"--page={page}"])
     section = capsys.readouterr().out.strip()
     head, tail = "# Performance\n\n<!-- load:begin -->\n", "\n<!-- load:end -->\n\nrest\n"
     assert page.read_text(encoding="utf-8") == f"{head}{section}{tail}"

@@ -43,6 +43,11 @@ def serve(root: Path) -> Workspace:
     return workspace
 
 
+def copied(served: Workspace, folder: Path) -> Workspace:
+    """A copy of a served world in a new folder, whose changes are gone with it."""
+    return Workspace(Path(shutil.copytree(served.root, folder)))
+
+
 def candidate(workspace: Workspace) -> Receipt:
     """Ingest the gallery with another bundle, and keep that among the bundles; not promoted."""
     write_bundle(workspace.bundle, seed=1)

@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -21,6 +20,7 @@ from tasks.detect import detect
 from tasks.detection.material import gather_material
 from tasks.detection.training import train_detector
 from tasks.metrics.detection import Scene, average_precision, recall, summarise
+from tests.support.interrupts import process
 from unbundle.base.errors import UserError
 from unbundle.vision.imaging import letterbox, open_photo
 from unbundle.vision.proposals import select_proposals
@@ -151,7 +151,7 @@ def test_a_killed_stage_resumes_to_the_same_weights(
 ) -> None:
     workspace = Workspace(tmp_path)
     catalogue(workspace)
-    child = multiprocessing.get_context("spawn").Process(target=_detect_and_die, args=(tmp_path,))
+    child = process(_detect_and_die, tmp_path)
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL

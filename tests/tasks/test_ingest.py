@@ -1,22 +1,23 @@
 import json
+import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet
 import pytest
 import yaml
 
-from tasks.base.params import Params
+from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
 from tasks.index.gallery_rows import read_gallery
 from tasks.index.receipt import Receipt, milvus_uri
 from tasks.ingest import ingest
 from tests.support.bundles import scene, write_bundle, write_gallery, write_photo
+from tests.support.interrupts import process
 from tests.support.worlds import tiny_params
 from unbundle.base.errors import UserError
 from unbundle.index.database import Database
@@ -100,37 +101,30 @@ def test_what_changes_an_answer_makes_a_new_collection(
         )
 
 
-KILLED = """
-import os, pathlib, signal, sys
-sys.path.insert(0, sys.argv[3])
-from unbundle.index.gallery import Gallery
-from tasks.ingest import ingest
-from tasks.base.params import load_params
-from tasks.base.workspace import Workspace
+def _ingest_and_die(root: Path, last: str) -> None:
+    """Run the stage in this process, which SIGKILL ends after the batch of row `last`."""
+    write = Gallery.insert
 
-write = Gallery.insert
+    def write_and_die(self: Gallery, items: Any, vectors: Any, keypoints: Any) -> None:
+        write(self, items, vectors, keypoints)
+        if items[-1].id == last:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def write_and_die(self, items, vectors, keypoints):
-    write(self, items, vectors, keypoints)
-    if items[-1].id == sys.argv[2]:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Gallery.insert = write_and_die
-ingest(Workspace(pathlib.Path(sys.argv[1])), load_params(pathlib.Path(sys.argv[4])))
-"""
+    Gallery.insert = write_and_die  # type: ignore[method-assign]
+    ingest(Workspace(root), load_params(root / "params.yaml"))
 
 
 def test_a_killed_run_goes_on_where_it_was(
     workspace: Workspace, params: Params, tmp_path: Path
 ) -> None:
-    project = Path(__file__).parents[2]
     given = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
     given["ingest"]["batch"] = params.ingest.batch
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(given), encoding="utf-8")
     # Dies after the second of three batches.
-    paths = [str(path) for path in (tmp_path, "g3-1", project, tmp_path / "params.yaml")]
-    child = subprocess.run([sys.executable, "-c", KILLED, *paths], cwd=project, check=False)
-    assert child.returncode == -signal.SIGKILL
+    child = process(_ingest_and_die, tmp_path, "g3-1")
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
     assert not workspace.receipt.exists()
 
     ingest(workspace, params)

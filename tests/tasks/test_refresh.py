@@ -1,10 +1,9 @@
 """A shop's catalogue changes, and the serving index follows; real index, bundle and journal."""
 
 import json
+import os
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,34 +11,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.base.params import Params
+from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
 from tasks.index.receipt import Receipt
 from tasks.index.refresh import Refreshed
 from tasks.ingest import ingest
 from tasks.refresh import refresh
 from tests.support.bundles import scene
-from tests.support.served import serve
+from tests.support.interrupts import process
+from tests.support.served import copied
 from tests.support.shop import Shop, index, labels
-from tests.support.worlds import PROJECT, tiny_params
+from tests.support.worlds import tiny_params
 from unbundle import ProductSearch
 from unbundle.base.errors import UserError
 from unbundle.encoding.bundle import Bundle
 from unbundle.encoding.encoder import Encoder
 from unbundle.index.database import CHAMPION, Database
+from unbundle.index.gallery import Gallery
 from unbundle.index.journal import Journal
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("shop")
-    Shop(serve(root))
-    return root
-
-
 @pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    return Shop(Workspace(Path(shutil.copytree(template, tmp_path / "shop"))))
+def shop(served: Workspace, tmp_path: Path) -> Shop:
+    return Shop(copied(served, tmp_path / "shop"))
 
 
 @pytest.fixture
@@ -150,26 +144,18 @@ def test_a_catalogue_that_lost_most_is_not_believed(shop: Shop, params: Params) 
     assert len(labels(shop.workspace)) == 12
 
 
-KILLED = """
-import os, pathlib, signal, sys
-sys.path.insert(0, sys.argv[2])
-from unbundle.index.gallery import Gallery
-from tasks.base.params import load_params
-from tasks.refresh import refresh
-from tasks.base.workspace import Workspace
+def _refresh_and_die(root: Path) -> None:
+    """Refresh in this process, which SIGKILL ends before the second shard is written."""
+    write, calls = Gallery.write, []
 
-write, calls = Gallery.write, []
+    def write_and_die(self: Gallery, entities: Any) -> None:
+        calls.append(entities)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(self, entities)
 
-def write_and_die(self, entities):
-    calls.append(entities)
-    if len(calls) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    write(self, entities)
-
-Gallery.write = write_and_die
-root = pathlib.Path(sys.argv[1])
-refresh(Workspace(root), load_params(root / "params.yaml"))
-"""
+    Gallery.write = write_and_die  # type: ignore[method-assign]
+    refresh(Workspace(root), load_params(root / "params.yaml"))
 
 
 def test_a_killed_refresh_is_completed_by_the_next(shop: Shop, params: Params) -> None:
@@ -179,8 +165,10 @@ def test_a_killed_refresh_is_completed_by_the_next(shop: Shop, params: Params) -
     for number in (20, 21, 22, 23, 24):
         shop.add(f"n{number}", number)
     shop.save()
-    child = subprocess.run([sys.executable, "-c", KILLED, str(root), str(PROJECT)], check=False)
-    assert child.returncode == -signal.SIGKILL
+    child = process(_refresh_and_die, root)
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
     # The second shard was recorded and not written: catching up writes it, before the comparison.
     refreshed = refresh(shop.workspace, params)
     assert done(refreshed) == {"added": 1}

@@ -15,7 +15,7 @@ from tasks.monitoring.replay import recent_records, replay
 from tasks.replay import replay_candidate
 from tests.support.bundles import scene, write_bundle
 from tests.support.pages import commands, run
-from tests.support.served import serve
+from tests.support.served import copied
 from tests.support.worlds import PROJECT, tiny_params
 from unbundle.base.errors import UserError
 from unbundle.cli import main
@@ -48,8 +48,8 @@ def record(workspace: Workspace, content: bool) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    workspace = serve(tmp_path_factory.mktemp("world"))
+def world(served: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = copied(served, tmp_path_factory.mktemp("replay") / "world")
     record(workspace, content=True)
     return workspace
 

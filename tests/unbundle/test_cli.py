@@ -9,7 +9,7 @@ import unbundle.cli
 from tasks.base.workspace import Workspace
 from tasks.index.receipt import Receipt
 from tests.support.bundles import scene, write_bundle, write_photo
-from tests.support.served import serve
+from tests.support.served import copied
 from unbundle.cli import main
 from unbundle.index.database import Database
 
@@ -165,10 +165,13 @@ def test_status_names_what_serves(
 
 
 def test_rollback_serves_the_previous_index(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    served: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    workspace = serve(tmp_path)
-    monkeypatch.chdir(tmp_path)
+    workspace = copied(served, tmp_path / "world")
+    monkeypatch.chdir(workspace.root)
     old, new = Receipt.read(workspace.receipt), "products_0123456789ab"
     with Database(str(workspace.milvus)) as database:
         database.create_gallery(new, old.dimension, (), {"bundle": "0123456789ab"})

@@ -1,7 +1,6 @@
 import json
 import shutil
-import subprocess
-import sys
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from models.capture.onnx_heads import export_capture
 from models.capture.tokenizer import train_tokenizer
 from tasks.base.params import load_params
 from tasks.pretraining.tokenizer import tokenizer_of
-from tests.support.interrupts import ENVIRONMENT, run_stage
+from tests.support.interrupts import run_ranks, run_stage
 from unbundle.base.errors import UserError
 
 
@@ -38,16 +37,9 @@ def _losses(root: Path) -> dict[str, Any]:
 def test_two_processes_have_the_losses_of_one(root: Path) -> None:
     run_stage(root, "pretrain")
     alone = _losses(root)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    result = subprocess.run(
-        [*command, "--nproc-per-node", "2", "-m", "tasks.pretrain"],
-        cwd=root,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    run_ranks(root, "pretrain", 2, port)
     together = _losses(root)
     assert together["steps"] == alone["steps"]
     assert together["losses"] == pytest.approx(alone["losses"], rel=1e-4)

@@ -18,6 +18,7 @@ import unbundle.vision.imaging
 from tasks.base.workspace import Workspace
 from tests.support.bundles import scene
 from tests.support.served import Service, Upload, close, service
+from tests.support.waiting import until
 from unbundle import ProductSearch
 from unbundle.base.limits import Limits
 from unbundle.encoding.encoder import Encoder
@@ -369,8 +370,7 @@ def test_a_client_that_goes_away_gives_its_place_back(served: Workspace) -> None
     limits = Limits(workers=1, queue=0, poll=60)
     with service(served.bundles, served.milvus, limits) as running:
         Upload(running.port).close()
-        while figures(running.client)["unbundle_places_taken"]:
-            pass
+        until(lambda: not figures(running.client)["unbundle_places_taken"])
         assert running.client.post("/search", json={"caption": "red"}).status_code == 200
         assert not [name for name in figures(running.client) if 'status="500"' in name]
 

@@ -1,5 +1,6 @@
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from tasks.base.workspace import Workspace
 from tasks.index.receipt import Receipt
 from tests.support.bundles import scene
-from tests.support.served import Service, candidate, serve, service
+from tests.support.served import Service, candidate, copied, service
+from tests.support.waiting import until
 from unbundle import Answer, ProductSearch
 from unbundle.base.limits import Limits
 from unbundle.http.champion import LiveChampion, NotReadyError
@@ -20,8 +22,8 @@ QUERY = {"caption": "red cream"}
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Workspace:
-    return serve(tmp_path)
+def world(served: Workspace, tmp_path: Path) -> Workspace:
+    return copied(served, tmp_path / "world")
 
 
 def live(world: Workspace) -> LiveChampion:
@@ -54,6 +56,10 @@ def test_a_promotion_under_load_loses_and_mixes_nothing(world: Workspace) -> Non
                 seen.append(name)
                 if response.status_code != 200 or not same(answer, truth[name]):
                     faults.append(response.text)
+                time.sleep(0.005)
+
+    def asked(running: Service) -> str:
+        return str(running.client.post("/search", json=QUERY).json()["collection"])
 
     with (
         service(world.bundles, world.milvus, LIMITS) as running,
@@ -63,8 +69,8 @@ def test_a_promotion_under_load_loses_and_mixes_nothing(world: Workspace) -> Non
         try:
             for target in (new.collection, old.collection, new.collection):
                 promote(world, target)
-                while running.client.post("/search", json=QUERY).json()["collection"] != target:
-                    assert not faults
+                until(lambda: faults or asked(running) == target)  # noqa: B023
+                assert not faults
         finally:
             ended.set()
         for client in clients:
@@ -102,8 +108,7 @@ def test_without_its_bundle_nothing_is_ready_until_it_comes(
         assert "unbundle_ready 0.0" in running.client.get("/metrics").text
         shutil.copytree(world.bundles / receipt.bundle, empty / ".part")
         (empty / ".part").rename(empty / receipt.bundle)
-        while running.client.get("/readyz").status_code != 200:
-            pass
+        until(lambda: running.client.get("/readyz").status_code == 200)
         assert running.client.post("/search", json=QUERY).json()["bundle"] == receipt.bundle
 
 

@@ -20,6 +20,7 @@ import unbundle
 from tasks.base.workspace import Workspace
 from tests.support.bundles import scene, write_photo
 from tests.support.served import service
+from tests.support.waiting import listens, until
 from unbundle.base.limits import Limits
 from unbundle.cli import main
 
@@ -132,10 +133,7 @@ def shared(here: Path) -> Iterator[str]:
     command[0] = str(Path(sys.executable).parent / command[0])
     process = subprocess.Popen(command, cwd=here, stdout=subprocess.DEVNULL)
     try:
-        while process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", int(port))) == 0:
-                    break
+        until(lambda: process.poll() is not None or listens(int(port)))
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()

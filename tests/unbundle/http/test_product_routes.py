@@ -15,7 +15,7 @@ import pytest
 from tasks.base.workspace import Workspace
 from tasks.refresh import refresh
 from tests.support.bundles import png, scene
-from tests.support.served import Service, candidate, service
+from tests.support.served import Service, candidate, copied, service
 from tests.support.shop import Shop, labels
 from tests.support.worlds import tiny_params
 from unbundle.base.limits import Limits
@@ -34,8 +34,7 @@ FIELDS = {"price": 12.5, "brand": "brand-9"}
 
 @pytest.fixture
 def world(served: Workspace, tmp_path: Path) -> Workspace:
-    """A copy: what is changed in it is gone with the test."""
-    return Workspace(Path(shutil.copytree(served.root, tmp_path / "world")))
+    return copied(served, tmp_path / "world")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from tasks.base.workspace import Workspace
 from tests.support.served import Upload, service, serving
+from tests.support.waiting import listens, until
 from unbundle.base.limits import Limits
 from unbundle.cli import main
 from unbundle.http.serve import listen
@@ -29,14 +30,8 @@ def test_the_command_serves_and_a_stop_loses_no_query(served: Workspace) -> None
         port = httpx.URL(url).port or 0
         with closing(Upload(port)) as upload:
             os.kill(process, signal.SIGTERM)
-            while listens(port):
-                pass
+            until(lambda: not listens(port))
             assert upload.send() == 200
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_taken_port_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from pymilvus import MilvusClient
 from tasks.base.workspace import Workspace
 from tasks.index.receipt import Receipt
 from tests.support.pages import commands
-from tests.support.served import candidate, serve, serving
+from tests.support.served import candidate, copied, serving
+from tests.support.waiting import listens, until
 from unbundle.cli import main
 from unbundle.index.database import Database
 from unbundle.query.search import ProductSearch
@@ -26,9 +28,11 @@ QUERY = {"caption": "red cream", "k": 3}
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Receipt, Receipt]:
+def world(
+    served: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Workspace, Receipt, Receipt]:
     """Two promoted indexes of different bundles, the second one serving."""
-    workspace = serve(tmp_path_factory.mktemp("world"))
+    workspace = copied(served, tmp_path_factory.mktemp("status") / "world")
     old, new = Receipt.read(workspace.receipt), candidate(workspace)
     with Database(str(workspace.milvus)) as database:
         gallery = database.gallery(new.collection)
@@ -97,10 +101,7 @@ def lite_server(folder: Path) -> Iterator[str]:
     )
     uri = f"http://127.0.0.1:{port}"
     try:
-        while process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+        until(lambda: process.poll() is not None or listens(port))
         yield uri
     finally:
         process.terminate()
@@ -142,10 +143,12 @@ def test_a_rollback_of_one_process_under_queries_of_another_mixes_nothing(
                     seen.add(essence(response.json()))
                 else:
                     faults.append(response.text)
+                time.sleep(0.01)
 
-    def until(url: str, collection: str) -> None:
-        while httpx.get(f"{url}/readyz", trust_env=False).json()["collection"] != collection:
-            assert not faults
+    def served(url: str, collection: str) -> None:
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+            until(lambda: faults or client.get("/readyz").json()["collection"] == collection)
+        assert not faults
 
     def rollback(*version: str) -> str:
         with pytest.raises(SystemExit) as ended:
@@ -156,12 +159,12 @@ def test_a_rollback_of_one_process_under_queries_of_another_mixes_nothing(
     with lite_server(workspace.milvus) as uri:
         monkeypatch.setenv("MILVUS_URI", uri)
         with serving(workspace, "--poll", "0.1") as (url, _), ThreadPoolExecutor(2) as pool:
-            until(url, new.collection)
+            served(url, new.collection)
             clients = [pool.submit(ask, url) for _ in range(2)]
             try:
                 for version in (None, new.bundle, old.collection):
                     now = rollback(*([version] if version else []))
-                    until(url, now)
+                    served(url, now)
                     # What plain pymilvus reaches by the alias is the same index.
                     plain = MilvusClient(uri)
                     assert plain.describe_alias("products")["collection_name"] == now
