@@ -8,7 +8,7 @@ import yaml
 from hypothesis import HealthCheck, settings
 
 from tasks.base.params import Params, load_params
-from tests.support.bundles import write_bundle
+from tests.support.tiny_bundle import write_bundle
 
 ROOT = Path(__file__).parents[1]
 

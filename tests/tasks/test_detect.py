@@ -18,7 +18,7 @@ from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import write_manifest
 from tasks.detect import detect
-from tasks.detection.material import gather_material
+from tasks.detection.gather_material import gather_material
 from tasks.detection.training import train_detector
 from tasks.metrics.detection import Scene, average_precision, recall, summarise
 from unbundle.base.errors import UserError

@@ -1,7 +1,7 @@
 import pytest
 
 from tasks.base.workspace import Workspace
-from tests.support.served import serve
+from tests.support.served_catalogue import serve
 
 
 @pytest.fixture(scope="session")

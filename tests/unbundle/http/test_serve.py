@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tasks.base.workspace import Workspace
-from tests.support.served import Upload, service, serving
-from unbundle.base.limits import Limits
+from tests.support.served_catalogue import Upload, service, serving
+from unbundle.base.request_limits import Limits
 from unbundle.cli import main
 from unbundle.http.serve import listen
 

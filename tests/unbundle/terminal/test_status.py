@@ -15,8 +15,8 @@ from pymilvus import MilvusClient
 
 from tasks.base.workspace import Workspace
 from tasks.index.receipt import Receipt
-from tests.support.pages import commands
-from tests.support.served import candidate, serve, serving
+from tests.support.documented_commands import commands
+from tests.support.served_catalogue import candidate, serve, serving
 from unbundle.cli import main
 from unbundle.index.database import Database
 from unbundle.query.search import ProductSearch
