@@ -27,7 +27,7 @@ from models.onnx.export import export_image_network
 from tasks.base.params import Detect, load_params
 from tasks.data.splits import rows_of
 from tasks.data.table import QUERIES, TABLE, parse_boxes, parse_labels, read_rows
-from tasks.detection.proposals import Sighting, sightings
+from tasks.detection.run_detector import Sighting, sightings
 from tasks.metrics.detection import Scene, summarise
 from tests.support.styles import Size, write_catalogue
 from unbundle.base.atomic import atomic_file

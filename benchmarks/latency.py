@@ -23,8 +23,8 @@ import typer
 from numpy.typing import NDArray
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-from benchmarks.embeddings import CHUNK, Embeddings
-from benchmarks.tables import write_section
+from benchmarks.performance_page import write_section
+from benchmarks.synthetic_embeddings import CHUNK, Embeddings
 from models.backbone.network import load_backbone
 from models.capture.network import CaptureModel
 from models.capture.onnx_heads import HEADS, CaptureHeads, export_capture

@@ -29,7 +29,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from benchmarks.tables import PAGE, write_section
+from benchmarks.performance_page import PAGE, write_section
 from unbundle.base.atomic import write_json
 from unbundle.encoding.bundle import SETTINGS
 from unbundle.index.database import Database

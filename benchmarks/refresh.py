@@ -1,9 +1,9 @@
 """What a refresh costs beside an ingestion, and whether its memory grows with the catalogue.
 
 A shop of single-product photos with a trained bundle, or with given networks
-(`tests/support/bundles`) that cost next to nothing: all else weighs more then. Each step runs in a
-process of its own, its peak memory is the kernel's, and its cost is the processor time of all its
-threads: on a shared machine that is what can be compared.
+(`tests/support/tiny_bundle`) that cost next to nothing: all else weighs more then. Each step runs
+in a process of its own, its peak memory is the kernel's, and its cost is the processor time of all
+its threads: on a shared machine that is what can be compared.
 
 - `ingest`: the whole catalogue into a new index;
 - `nothing`: a refresh that finds no difference;
@@ -35,7 +35,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from PIL import Image
 
-from benchmarks.tables import PAGE, write_section
+from benchmarks.performance_page import PAGE, write_section
 from tasks.base.params import load_params
 from tasks.base.progress import track
 from tasks.base.workspace import Workspace
@@ -43,7 +43,7 @@ from tasks.data.table import COLUMNS
 from tasks.index.receipt import Receipt, milvus_uri
 from tasks.ingest import ingest
 from tasks.refresh import refresh
-from tests.support.bundles import scene, write_bundle
+from tests.support.tiny_bundle import scene, write_bundle
 from unbundle.index.database import Database
 
 PROJECT = Path(__file__).parents[1]

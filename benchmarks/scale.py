@@ -7,8 +7,8 @@
 Every size is a collection of its own, filled and asked through `unbundle.index.gallery`, in
 ascending order, dropped before the next. A size that was measured stays in `reports/scale/` and is
 not measured again; one that was interrupted goes on where its rows end. The table of all of them
-goes to `docs/performance.md`. Vectors are those of `benchmarks.embeddings` in the layout of a
-bundle.
+goes to `docs/performance.md`. Vectors are those of `benchmarks.synthetic_embeddings` in the layout
+of a bundle.
 
 - insert: rows a second through `Gallery.insert`, vectors given; `of raw`: that rate over the rate
   of `MilvusClient.insert` with the same rows, in turns; the median batch of each counts.
@@ -36,8 +36,8 @@ import numpy as np
 import psutil
 import typer
 
-from benchmarks.embeddings import CHUNK, VIEWS, Embeddings
-from benchmarks.tables import PAGE, write_section
+from benchmarks.performance_page import PAGE, write_section
+from benchmarks.synthetic_embeddings import CHUNK, VIEWS, Embeddings
 from tasks.base.digests import digest
 from tasks.base.params import load_params
 from tasks.base.progress import track

@@ -1,7 +1,7 @@
 """Prefect flows: the order of the stages, the artifacts of each run, and the promotion.
 
-The defaults below are set here because Prefect reads them when it is imported, which no module of
-this package does before this one.
+What a stage does is in `tasks`; flows decide when it runs. The defaults below are set here because
+Prefect reads them when it is imported, which no module of this package does before this one.
 """
 
 import os

@@ -11,10 +11,10 @@ from prefect import State, flow
 from prefect.states import Completed, Failed
 
 from flows.reporting.reports import report_champion
-from flows.running.terminal import run_flow
+from flows.running.run_from_terminal import run_flow
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
-from tasks.evaluation.champion import measure_champion
+from tasks.evaluation.measure_champion import measure_champion
 from unbundle.base.errors import UserError
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from prefect import State, flow
 
-from flows.promotion import run_to_promotion
-from flows.running.terminal import run_flow
+from flows.running.promotion import run_to_promotion
+from flows.running.run_from_terminal import run_flow
 
 
 @flow

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
 from flows.reporting.reports import report_refresh
-from flows.running.terminal import run_flow
+from flows.running.run_from_terminal import run_flow
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
 from tasks.index.refresh import IndexRefresh

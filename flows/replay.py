@@ -11,7 +11,7 @@ from prefect import State, flow
 from prefect.states import Completed, Failed
 
 from flows.reporting.reports import report_replay
-from flows.running.terminal import run_flow
+from flows.running.run_from_terminal import run_flow
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
 from tasks.monitoring.replay import told

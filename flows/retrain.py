@@ -11,9 +11,9 @@ from pathlib import Path
 from prefect import State, flow
 from prefect.states import Failed
 
-from flows.promotion import run_to_promotion
-from flows.running.remote import pull_data, push_outputs
-from flows.running.terminal import run_flow
+from flows.running.dvc_remote import pull_data, push_outputs
+from flows.running.promotion import run_to_promotion
+from flows.running.run_from_terminal import run_flow
 
 PIPELINE = (
     "catalogue",

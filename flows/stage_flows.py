@@ -10,8 +10,8 @@ from pathlib import Path
 
 from prefect import State, flow
 
-from flows.running.stages import run_stages
-from flows.running.terminal import run_flow
+from flows.running.run_from_terminal import run_flow
+from flows.running.stage_tasks import run_stages
 
 
 @flow

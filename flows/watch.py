@@ -13,7 +13,7 @@ from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
 from flows.reporting.reports import report_drift
-from flows.running.terminal import run_flow
+from flows.running.run_from_terminal import run_flow
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
 from tasks.monitoring.drift_report import Drift

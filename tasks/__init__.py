@@ -1,4 +1,7 @@
-"""What each stage does, as functions a test can call with a folder."""
+"""Stages and commands, one a module, and below them the wings of what they are made of.
+
+Networks are in `models`, what a shop runs in `unbundle`, who runs the stages when in `flows`.
+"""
 
 import os
 

@@ -25,10 +25,10 @@ from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.data.splits import rows_of
-from tasks.evaluation.ablation import AblationData, keypoints_of, other_boxes, rank, scored
+from tasks.evaluation.ablation_rankings import AblationData, keypoints_of, other_boxes, rank, scored
 from tasks.evaluation.ablation_table import write_table
-from tasks.evaluation.unseen import naming_unseen
-from tasks.evaluation.variants import MATRIX, Ablation, TableRow, override
+from tasks.evaluation.ablation_variants import MATRIX, Ablation, TableRow, override
+from tasks.evaluation.unseen_products import naming_unseen
 from tasks.pretraining.batches import Pairs
 from tasks.pretraining.checkpoint import checkpoint_name
 from tasks.pretraining.losses import CaptureForPretraining

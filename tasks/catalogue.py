@@ -19,7 +19,7 @@ from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
-from tasks.data.photos import locate
+from tasks.data.photo_checks import locate
 from tasks.data.product1m import write_product1m
 from tasks.data.table import SPLITS, TABLE, read_rows
 from unbundle.base.atomic import atomic_folder

@@ -19,11 +19,11 @@ from tasks.base.params import Detect, Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
-from tasks.detection.material import gather_material
-from tasks.detection.pictures import Picture, write_pictures
-from tasks.detection.proposals import Scenes, propose
+from tasks.detection.example_pictures import Picture, write_pictures
+from tasks.detection.gather_material import gather_material
+from tasks.detection.run_detector import Scenes, propose
 from tasks.metrics.detection import RECALLS, precision_at_recalls, summarise
-from tasks.synthesis.material import Material
+from tasks.synthesis.pseudo_bundle_material import Material
 from tasks.synthesis.pseudo_bundles import compose
 from unbundle.base.atomic import atomic_file, atomic_folder, write_json
 from unbundle.base.onnx_session import open_session

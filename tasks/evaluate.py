@@ -20,9 +20,8 @@ from tasks.base.command import run_stage
 from tasks.base.params import Params, load_params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
-from tasks.evaluation.champion import measure_champion
 from tasks.evaluation.diagnosis import diagnose
-from tasks.evaluation.published import Protocol, Split, score_file
+from tasks.evaluation.measure_champion import measure_champion
 from tasks.evaluation.queries import read_queries, retrieve
 from tasks.evaluation.report import (
     COVERAGE,
@@ -32,7 +31,8 @@ from tasks.evaluation.report import (
     reliability_curve,
     write_report,
 )
-from tasks.evaluation.scores import figures, score
+from tasks.evaluation.retrieval_figures import figures, score
+from tasks.evaluation.score_rankings_file import Protocol, Split, score_file
 from tasks.index.receipt import Receipt, milvus_uri
 from tasks.metrics.rankings_file import write_rankings
 from unbundle.base.atomic import write_json

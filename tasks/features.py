@@ -4,7 +4,7 @@
 
 Shards are written under `data/checkpoints/`, keyed by the inputs' digest, so an interrupted run
 goes on with the missing ones, and moved to `data/features/` when all are there. Who writes a shard
-does not matter: flows spread them over workers (`flows.running.shards`).
+does not matter: flows spread them over workers (`flows.running.shard_tasks`).
 """
 
 from dataclasses import dataclass

@@ -22,9 +22,9 @@ from tasks.base.params import Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import write_manifest
-from tasks.data.photos import check_photos
+from tasks.data.photo_checks import check_photos
 from tasks.data.table import COLUMNS, MEASURED, TABLE, read_rows
-from tasks.validation.derived import row_facts
+from tasks.validation.derived_columns import row_facts
 from tasks.validation.gx_validator import CheckResult
 from tasks.validation.report import PAGE, write_report
 from tasks.validation.verdict import judge, refusal

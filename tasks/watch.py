@@ -14,9 +14,9 @@ from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.index.receipt import milvus_uri
+from tasks.monitoring.champion_profile import catalogue_facts, kept_profile
 from tasks.monitoring.drift import compare
 from tasks.monitoring.drift_report import Drift, write_report
-from tasks.monitoring.profile import catalogue_facts, kept_profile
 from unbundle.base.errors import UserError
 from unbundle.query.search import ProductSearch
 from unbundle.recording.recorder import Record, read_records

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
-from tests.support.bundles import write_bundle
-from tests.support.served import serve
+from tests.support.served_catalogue import serve
+from tests.support.tiny_bundle import write_bundle
 
 ROOT = Path(__file__).parents[1]
 

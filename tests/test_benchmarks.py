@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import detection, embeddings, latency, load, refresh, scale
-from benchmarks.tables import write_section
+from benchmarks.performance_page import write_section
 from models.detector.network import Detector, DetectorConfig
 from tasks.base.workspace import Workspace
-from tests.support.served import copied
+from tests.support.served_catalogue import copied
 from tests.support.styles import SCENES, Size, write_catalogue
 from unbundle.encoding.bundle import Bundle
 from unbundle.index.database import Database, Hnsw

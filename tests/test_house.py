@@ -44,7 +44,7 @@ def test_the_import_contracts_hold() -> None:
 
 def test_an_import_against_the_order_breaks_a_contract(tmp_path: Path) -> None:
     wrong = {
-        "tasks.data.photos": "tasks.promotion.gate",
+        "tasks.data.photo_checks": "tasks.promotion.gate",
         "tasks.watch": "tasks.views",
         "unbundle.vision.boxes": "unbundle.index.columns",
         "flows.reporting.plots": "flows.watch",
@@ -123,7 +123,7 @@ def test_a_changed_comment_names_the_stages_that_run_it(
     module: str, inside: set[str], outside: set[str], tmp_path: Path
 ) -> None:
     """By `dvc status` itself, in a project whose lock was made by `dvc commit`."""
-    from tests.support.clones import clone
+    from tests.support.project_clone import clone
 
     root = clone(tmp_path)
     # Outputs that no stage made are as good as others: only deps are asked about.

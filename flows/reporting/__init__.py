@@ -1,1 +1,4 @@
-"""Reports of flow runs: Prefect artifacts, and DVC's plots as one page."""
+"""What a flow run leaves to look at: artifacts and plots.
+
+The figures in them are made by stages, in `tasks`; nothing is run from here.
+"""

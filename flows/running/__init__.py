@@ -1,1 +1,4 @@
-"""How flows run things: DVC, processes, stages, shards, remotes, the terminal."""
+"""How flows run things: DVC stages and their shards, child processes, the gate, a terminal.
+
+Which of them run in which order is in the flows; what they leave to look at is in `reporting`.
+"""

@@ -1,4 +1,7 @@
-"""A catalogue of invented cosmetics, rendered from a seed: photos, titles, boxes, labels."""
+"""A catalogue of invented cosmetics, rendered from a seed: photos, titles, boxes, labels.
+
+Pictures made of a catalogue's own photos are in `synthesis`.
+"""
 
 from tasks.demo.products import DemoProduct, list_products
 from tasks.demo.render import render_catalogue

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from tasks.demo.lighting import Shading
-from tasks.demo.surfaces import Floats
+from tasks.demo.surface_meshes import Floats
 
 Kind = Literal["gloss", "matte", "pearl", "metal", "glass", "rubber", "wood", "powder"]
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.demo.finishes import linear
+from tasks.demo.packaging import panel
+from tasks.demo.printed_sheets import Rect, Sheet
 from tasks.demo.products import DemoProduct
-from tasks.demo.shapes import panel
-from tasks.demo.sheets import Rect, Sheet
 
 MARGINS = {"tube": 0.16, "compact": 0.09}
 """Share of the sheet's width that stays free of text on each side, by shape …"""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.demo.surfaces import Floats
+from tasks.demo.surface_meshes import Floats
 
 HIDDEN = 0.3
 """Largest share of a product's box that products in front of it may cover."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.demo.raster import Geometry, crevices
-from tasks.demo.surfaces import Floats, floats
+from tasks.demo.surface_meshes import Floats, floats
 
 Degrees = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.demo.surfaces import Floats, Surface
+from tasks.demo.surface_meshes import Floats, Surface
 
 Pixels = NDArray[np.int32]
 

@@ -17,11 +17,11 @@ import numpy as np
 from tasks.base.params import Demo
 from tasks.base.progress import track
 from tasks.demo.camera import jpeg
-from tasks.demo.grounds import GROUNDS
-from tasks.demo.plan import Shot, plan_shots
+from tasks.demo.compose_photo import GROUND_COPIES, Box, Habits, Stock, compose
+from tasks.demo.photo_plan import Shot, plan_shots
+from tasks.demo.product_pictures import draw_family
 from tasks.demo.products import DemoProduct, list_products
-from tasks.demo.scenes import GROUND_COPIES, Box, Habits, Stock, compose
-from tasks.demo.sprites import draw_family
+from tasks.demo.tabletops import GROUNDS
 from tasks.demo.titles import bundle_title, single_title
 from unbundle.base.atomic import atomic_file
 

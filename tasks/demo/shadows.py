@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.demo.surfaces import Floats, floats
+from tasks.demo.surface_meshes import Floats, floats
 
 Row = tuple[float, float, float]
 """One row of an affine map: factors of x and y, and an offset."""

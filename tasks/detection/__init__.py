@@ -1,1 +1,4 @@
-"""Training the detector and running it over the catalogue; the network itself is in `models`."""
+"""Training the detector and running it over the catalogue.
+
+The network is in `models.detector`, the pictures that it learns from in `synthesis`.
+"""

@@ -10,10 +10,10 @@ from tasks.base.params import Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
 from tasks.calibration.term_weights import DEPTH
-from tasks.evaluation.ablation import AblationData, scored
+from tasks.evaluation.ablation_rankings import AblationData, scored
+from tasks.evaluation.ablation_variants import Ablation
 from tasks.evaluation.baselines import BM25, BaselineGallery, TitleIndex, rank_baselines
-from tasks.evaluation.unseen import is_unseen
-from tasks.evaluation.variants import Ablation
+from tasks.evaluation.unseen_products import is_unseen
 from tasks.metrics.ranking import bootstrap
 from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_folder, write_json

@@ -17,7 +17,7 @@ from tasks.base.workspace import Workspace
 from tasks.data.splits import spread
 from tasks.evaluation.contact_sheet import HITS, Card, draw_sheet
 from tasks.evaluation.queries import LabelledQueries, Retrieved
-from tasks.evaluation.scores import Rankings, Scores
+from tasks.evaluation.retrieval_figures import Rankings, Scores
 from tasks.metrics.misses import Miss
 from tasks.metrics.ranking import Corrected, coverage_by_depth
 from unbundle.base.atomic import atomic_folder

@@ -14,7 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-from tasks.data.photos import SLICE, locate
+from tasks.data.photo_checks import SLICE, locate
 from tasks.data.table import TABLE, Row, parse_labels, stream_rows
 from tasks.index.gallery_rows import item_of
 from unbundle.index.columns import Column

@@ -3,9 +3,9 @@
 Instance coverage@K is subtopic recall, S-recall@K (Zhai, Cohen and Lafferty, SIGIR 2003), the
 subtopics being the products in the photo.
 
-Differences from the official one (`tasks.metrics.official`): AP is divided by what could be found,
-labels are the set of relevant gallery items, a ranking that holds an id twice is refused, and every
-query of the split counts, ranked or not.
+Differences from the official one (`tasks.metrics.product1m_protocol`): AP is divided by what could
+be found, labels are the set of relevant gallery items, a ranking that holds an id twice is refused,
+and every query of the split counts, ranked or not.
 """
 
 from collections.abc import Mapping, Sequence

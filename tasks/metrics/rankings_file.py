@@ -6,7 +6,7 @@ One line a query: its id, then the ids of gallery items, best first, all joined 
 from collections.abc import Iterable
 from pathlib import Path
 
-from tasks.metrics.official import Ranking
+from tasks.metrics.product1m_protocol import Ranking
 from unbundle.base.atomic import atomic_file
 from unbundle.base.errors import UserError
 

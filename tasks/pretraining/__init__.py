@@ -1,1 +1,4 @@
-"""Training CAPTURE: batches, losses, the loop and its checkpoints; the network is in `models`."""
+"""Training CAPTURE: batches, losses, the loop and its checkpoints.
+
+The network and its pretext losses are in `models.capture`, the tokens in `tasks.tokens`.
+"""

@@ -15,7 +15,7 @@ from tasks.evaluation.report import QUERY_TABLE, SLICE
 from tasks.index.catch_up import catch_up_with_journal
 from tasks.index.receipt import Receipt, milvus_uri
 from tasks.metrics.ranking import corrected
-from tasks.monitoring.profile import keep_profile
+from tasks.monitoring.champion_profile import keep_profile
 from tasks.monitoring.replay import recent_records, replay
 from tasks.promotion.gate import Candidate, Measurement
 from unbundle.base.errors import UserError

@@ -5,8 +5,8 @@ import numpy as np
 
 from tasks.base.params import PseudoBundles
 from tasks.synthesis.backgrounds import draw_background
-from tasks.synthesis.material import Box, Material, Pixels
 from tasks.synthesis.pasting import recolour
+from tasks.synthesis.pseudo_bundle_material import Box, Material, Pixels
 from tasks.synthesis.random_choice import choose
 from unbundle.vision.boxes import areas
 from unbundle.vision.imaging import Photo

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.base.params import PseudoBundles
-from tasks.synthesis.material import Box, Pixels
+from tasks.synthesis.pseudo_bundle_material import Box, Pixels
 from tasks.synthesis.sprites import Sprite
 from unbundle.vision.imaging import Photo
 

@@ -13,8 +13,8 @@ from tasks.base.params import Cutouts, Params, PseudoBundles, Views
 from tasks.synthesis.backgrounds import draw_background
 from tasks.synthesis.clutter import scatter_clutter
 from tasks.synthesis.cutouts import CERTAIN, cut_out, shrink
-from tasks.synthesis.material import Pixels
 from tasks.synthesis.pasting import paste, transform
+from tasks.synthesis.pseudo_bundle_material import Pixels
 from tasks.synthesis.pseudo_bundles import TRIES, photographed
 from tasks.synthesis.random_choice import choose
 from tasks.synthesis.sprites import Sprite, sprite_of

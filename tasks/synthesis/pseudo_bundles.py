@@ -16,10 +16,16 @@ from tasks.base.params import PseudoBundles
 from tasks.synthesis.backgrounds import draw_background
 from tasks.synthesis.clutter import add_badge, scatter_clutter
 from tasks.synthesis.collages import collage, photograph
-from tasks.synthesis.material import Box, Material, Pixels
 from tasks.synthesis.pasting import Placed, paste, transform
-from tasks.synthesis.props import add_box, add_shelf, close_box, close_fingers, reach_in
+from tasks.synthesis.pseudo_bundle_material import Box, Material, Pixels
 from tasks.synthesis.random_choice import choose
+from tasks.synthesis.shelves_boxes_hands import (
+    add_box,
+    add_shelf,
+    close_box,
+    close_fingers,
+    reach_in,
+)
 from tasks.synthesis.sprites import Sprite
 from unbundle.vision.boxes import Boxes, areas, intersections
 from unbundle.vision.imaging import PADDING, Photo

@@ -2,7 +2,7 @@
 
 The first suite looks at each row by itself, the second at the rows that passed, against each other:
 a query whose product lost its only gallery photo to the first suite is found by the second.
-The columns are those of the catalogue and of `tasks.validation.derived`.
+The columns are those of the catalogue and of `tasks.validation.derived_columns`.
 """
 
 from dataclasses import dataclass

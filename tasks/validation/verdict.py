@@ -9,7 +9,7 @@ import pandas as pd
 
 from tasks.base.params import Validate
 from tasks.validation.checks import relation_checks, row_checks
-from tasks.validation.derived import relation_facts
+from tasks.validation.derived_columns import relation_facts
 from tasks.validation.gx_validator import CheckResult, Validator
 
 NAMED_ROWS = 3
@@ -23,7 +23,7 @@ class Verdict:
     Attributes:
         findings: of every check, in order.
         reasons: why a row is in quarantine, by its line in the table, in order of lines.
-        clean: facts (`tasks.validation.derived`) of the other rows.
+        clean: facts (`tasks.validation.derived_columns`) of the other rows.
     """
 
     findings: list[CheckResult]
@@ -47,7 +47,7 @@ def faults(facts: pd.DataFrame, settings: Validate) -> dict[int, str]:
     """Why rows are bad by themselves, by their line; those of other rows are not asked for.
 
     Args:
-        facts: `tasks.validation.derived.row_facts`.
+        facts: `tasks.validation.derived_columns.row_facts`.
         settings: what a row must satisfy.
     """
     return _quarantined(Validator(docs=None).run("rows", facts, row_checks(settings)))

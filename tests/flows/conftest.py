@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import flows  # noqa: F401  (turns Prefect's usage tracking off before Prefect is imported)
-from tests.support.clones import clone, git
+from tests.support.project_clone import clone, git
 
 REPOSITORY = Path(__file__).parents[2]
 Project = Callable[[dict[str, str]], Path]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.processes import LASTING, running
+from tests.support.lasting_stage import LASTING, running
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -128,7 +128,7 @@ def test_a_mistake_in_the_params_is_one_line(project: Project) -> None:
 def test_stages_run_on_a_task_runners_threads(project: Project) -> None:
     from prefect import flow
 
-    from flows.running.stages import dvc_stage
+    from flows.running.stage_tasks import dvc_stage
 
     root = project({"one": "import os\nopen('one.out', 'w').write(' '.join(os.environ))"})
 
@@ -142,8 +142,8 @@ def test_stages_run_on_a_task_runners_threads(project: Project) -> None:
 
 SUBMITTING = """
 from pathlib import Path
-from flows.running.stages import dvc_stage
-from flows.running.terminal import run_flow
+from flows.running.stage_tasks import dvc_stage
+from flows.running.run_from_terminal import run_flow
 from prefect import flow
 
 @flow

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.bundles import scene, write_photo
-from tests.support.served import serve
+from tests.support.served_catalogue import serve
+from tests.support.tiny_bundle import scene, write_photo
 from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.recorder import Recorder, Recording
 

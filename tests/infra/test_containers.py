@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.images import instructions
+from tests.support.dockerfile import instructions
 
 COMPOSE = Path(__file__).parents[2] / "infra/compose.yaml"
 SECRET = ("TOKEN", "PASSWORD", "AUTH_STRING", "SECRET", "KEY")

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tasks.base.workspace import Workspace
-from tests.support.images import instructions
-from tests.support.served import serve
+from tests.support.dockerfile import instructions
+from tests.support.served_catalogue import serve
 
 REPOSITORY = Path(__file__).parents[2]
 TARGET = "/opt/unbundle"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.images import instructions
+from tests.support.dockerfile import instructions
 
 FOLDER = Path(__file__).parents[2] / "infra/kubernetes"
 DOCUMENTS = [

@@ -8,7 +8,7 @@ from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
 from tasks.features import features
 from tasks.views import views
-from tests.support.detected import add_queries, write_detected
+from tests.support.detected_workspace import add_queries, write_detected
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ import yaml
 from tasks.ablation import ablation
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
-from tasks.evaluation.ablation import other_boxes
+from tasks.evaluation.ablation_rankings import other_boxes
 from tasks.evaluation.ablation_table import compare, write_table
-from tasks.evaluation.unseen import is_unseen, naming_unseen
-from tasks.evaluation.variants import MATRIX, Ablation, TableRow, Variant, override
+from tasks.evaluation.ablation_variants import MATRIX, Ablation, TableRow, Variant, override
+from tasks.evaluation.unseen_products import is_unseen, naming_unseen
 from tasks.pretrain import pretrain
 from tasks.pretraining.checkpoint import checkpoint_name
 from tasks.pretraining.release import ReleaseForPretraining

@@ -15,10 +15,10 @@ from tasks.data.manifest import read_manifest, write_manifest
 from tasks.data.splits import is_fitted
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
-from tasks.metrics.official import official
+from tasks.metrics.product1m_protocol import official
 from tasks.metrics.ranking import corrected
 from tasks.metrics.rankings_file import read_rankings
-from tests.support.worlds import write_world
+from tests.support.evaluated_catalogue import write_world
 from unbundle.base.errors import UserError
 
 

@@ -14,8 +14,8 @@ from tasks.evaluate import evaluate
 from tasks.index.receipt import Receipt
 from tasks.ingest import ingest
 from tasks.promote import promote
-from tests.support.bundles import png, scene, write_bundle
-from tests.support.worlds import PROJECT, write_world
+from tests.support.evaluated_catalogue import PROJECT, write_world
+from tests.support.tiny_bundle import png, scene, write_bundle
 from unbundle.base.errors import UserError
 from unbundle.cli import main
 from unbundle.encoding.bundle import SETTINGS

@@ -17,11 +17,11 @@ from tasks.index.receipt import Receipt
 from tasks.index.refresh import Refreshed
 from tasks.ingest import ingest
 from tasks.refresh import refresh
-from tests.support.bundles import scene
-from tests.support.interrupts import process
-from tests.support.served import copied
-from tests.support.shop import Shop, index, labels
-from tests.support.worlds import tiny_params
+from tests.support.changing_catalogue import Shop, index, labels
+from tests.support.evaluated_catalogue import tiny_params
+from tests.support.killed_stage import process
+from tests.support.served_catalogue import copied
+from tests.support.tiny_bundle import scene
 from unbundle import ProductSearch
 from unbundle.base.errors import UserError
 from unbundle.encoding.bundle import Bundle

@@ -13,10 +13,10 @@ from tasks.index.receipt import Receipt
 from tasks.ingest import ingest
 from tasks.monitoring.replay import recent_records, replay
 from tasks.replay import replay_candidate
-from tests.support.bundles import scene, write_bundle
-from tests.support.pages import commands, run
-from tests.support.served import copied
-from tests.support.worlds import PROJECT, tiny_params
+from tests.support.documented_commands import commands, run
+from tests.support.evaluated_catalogue import PROJECT, tiny_params
+from tests.support.served_catalogue import copied
+from tests.support.tiny_bundle import scene, write_bundle
 from unbundle.base.errors import UserError
 from unbundle.cli import main
 from unbundle.query.search import ProductSearch, Question

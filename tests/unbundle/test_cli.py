@@ -8,8 +8,8 @@ from rich.console import Console
 import unbundle.cli
 from tasks.base.workspace import Workspace
 from tasks.index.receipt import Receipt
-from tests.support.bundles import scene, write_bundle, write_photo
-from tests.support.served import copied
+from tests.support.served_catalogue import copied
+from tests.support.tiny_bundle import scene, write_bundle, write_photo
 from unbundle.cli import main
 from unbundle.index.database import Database
 

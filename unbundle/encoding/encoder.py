@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from unbundle.base.errors import UserError
-from unbundle.base.limits import MOST_BOXES
 from unbundle.base.onnx_session import open_session
+from unbundle.base.request_limits import MOST_BOXES
 from unbundle.encoding.bundle import CAPTURE, PROJECTION, TOKENIZER, Bundle
 from unbundle.encoding.capture import (
     OUTPUTS,

@@ -6,10 +6,10 @@ from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from unbundle.base.limits import Limits
-from unbundle.http.champion import LiveChampion, NotReadyError
-from unbundle.http.problems import Kind, ProblemError
-from unbundle.http.requests import discard
+from unbundle.base.request_limits import Limits
+from unbundle.http.error_responses import Kind, ProblemError
+from unbundle.http.request_bodies import discard
+from unbundle.http.served_champion import LiveChampion, NotReadyError
 from unbundle.http.workers import FullError, Workers
 
 Result = TypeVar("Result")

@@ -11,15 +11,15 @@ from fastapi import FastAPI, Path, Request, Response
 from fastapi import Query as Parameter
 
 from unbundle.base.errors import UserError
-from unbundle.base.limits import USUAL_K, Limits
+from unbundle.base.request_limits import USUAL_K, Limits
 from unbundle.encoding.observer import NOBODY, Observer
 from unbundle.http.admission import Admission, at_once
-from unbundle.http.champion import LiveChampion
+from unbundle.http.error_responses import Kind, Problem, ProblemError, refused, tell_problems
 from unbundle.http.openapi import BATCH_BODY, SEARCH_BODY, described, problems
 from unbundle.http.page_routes import add_page, add_pictures
-from unbundle.http.problems import Kind, Problem, ProblemError, refused, tell_problems
 from unbundle.http.product_routes import add_changes
-from unbundle.http.requests import read_batch, read_question
+from unbundle.http.request_bodies import read_batch, read_question
+from unbundle.http.served_champion import LiveChampion
 from unbundle.http.telemetry import MEDIA_TYPE as METRICS
 from unbundle.http.telemetry import Measured, Telemetry
 from unbundle.http.workers import Workers

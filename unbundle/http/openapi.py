@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from unbundle.http.problems import MEDIA_TYPE, Problem
-from unbundle.http.requests import FORM, JSON, Query
+from unbundle.http.error_responses import MEDIA_TYPE, Problem
+from unbundle.http.request_bodies import FORM, JSON, Query
 
 _COMPONENT = "#/components/schemas/{model}"
 _ALWAYS = (500, 503, 504)

@@ -12,11 +12,11 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi import Path as Part
 
 from unbundle.base.errors import UserError
-from unbundle.base.limits import Limits
+from unbundle.base.request_limits import Limits
 from unbundle.http.admission import Admission, at_once
-from unbundle.http.champion import LiveChampion
+from unbundle.http.error_responses import Kind, ProblemError
 from unbundle.http.openapi import problems
-from unbundle.http.problems import Kind, ProblemError
+from unbundle.http.served_champion import LiveChampion
 from unbundle.http.thumbnails import find_photo, thumbnail
 
 MOST_SAMPLES = 12

@@ -14,12 +14,12 @@ from fastapi import FastAPI, Path, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from unbundle.base.catalogue_cells import ID_PATTERN
-from unbundle.base.limits import Limits
+from unbundle.base.request_limits import Limits
 from unbundle.http.admission import Admission
-from unbundle.http.champion import LiveChampion
+from unbundle.http.error_responses import Kind, ProblemError
 from unbundle.http.openapi import KEYED, problems
-from unbundle.http.problems import Kind, ProblemError
-from unbundle.http.requests import FORM, JSON, Base64, encodable, over_limit, read_body
+from unbundle.http.request_bodies import FORM, JSON, Base64, encodable, over_limit, read_body
+from unbundle.http.served_champion import LiveChampion
 from unbundle.index.columns import clip
 from unbundle.index.filters import Value
 from unbundle.index.gallery import Item

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from unbundle.base.errors import UserError
-from unbundle.base.limits import MOST_BOXES, RECORD_BYTES, RECORD_DAYS, Limits
+from unbundle.base.request_limits import MOST_BOXES, RECORD_BYTES, RECORD_DAYS, Limits
 
 IMAGES = Path("data/catalogue")
 SAMPLES = Path("data/samples")
@@ -178,7 +178,7 @@ def _run(
     import uvicorn
 
     from unbundle.http.app import create_app
-    from unbundle.http.champion import LiveChampion
+    from unbundle.http.served_champion import LiveChampion
     from unbundle.index.journal import Journal
     from unbundle.recording.recorder import Recorder, Recording
 

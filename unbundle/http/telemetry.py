@@ -9,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unbundle.http.champion import LiveChampion
+from unbundle.http.served_champion import LiveChampion
 from unbundle.http.workers import Workers
 from unbundle.query.search import Answer
 

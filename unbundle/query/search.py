@@ -12,7 +12,7 @@ import numpy as np
 
 from unbundle.base.catalogue_cells import ID_LENGTH
 from unbundle.base.errors import UnknownIdError, UserError
-from unbundle.base.limits import USUAL_K
+from unbundle.base.request_limits import USUAL_K
 from unbundle.encoding.bundle import SETTINGS, Bundle
 from unbundle.encoding.encoded_query import EncodedQuery, Word
 from unbundle.encoding.encoder import Encoder

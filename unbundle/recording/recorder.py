@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from unbundle.base.limits import RECORD_BYTES, RECORD_DAYS
+from unbundle.base.request_limits import RECORD_BYTES, RECORD_DAYS
 from unbundle.encoding.encoded_query import EncodedQuery
 from unbundle.encoding.observer import Observer
 from unbundle.query.search import Answer, ProductSearch, Question

@@ -1,1 +1,4 @@
-"""Pixels, boxes and local features: no networks and no catalogue."""
+"""Pixels, boxes and local features, the same for training and shops.
+
+No networks and no catalogue: those are in `encoding` and in `tasks`.
+"""

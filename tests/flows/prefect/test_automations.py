@@ -20,9 +20,9 @@ from tasks.data.manifest import read_manifest
 from tasks.evaluation.queries import read_queries
 from tasks.index.receipt import Receipt
 from tasks.ingest import ingest
-from tasks.monitoring.profile import keep_profile
-from tests.support.pages import commands
-from tests.support.worlds import tiny_params, write_world
+from tasks.monitoring.champion_profile import keep_profile
+from tests.support.documented_commands import commands
+from tests.support.evaluated_catalogue import tiny_params, write_world
 from unbundle.index.database import Database
 from unbundle.query.search import ProductSearch
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .ink import Picture
 from .packs import Sprite
+from .pen_strokes import Picture
 
 Box = tuple[int, int, int, int]
 

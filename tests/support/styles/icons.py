@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .ink import Points, points, rectangle
+from .pen_strokes import Points, points, rectangle
 
 _ANGLE = np.linspace(0, 2 * np.pi, 48, endpoint=False)
 _CIRCLE: Points = np.stack([np.cos(_ANGLE), np.sin(_ANGLE)], axis=1)

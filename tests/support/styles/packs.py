@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .ink import (
+from .pack_labels import print_panel
+from .pen_strokes import (
     INK,
     Picture,
     Points,
@@ -23,7 +24,6 @@ from .ink import (
     stroke,
     toned,
 )
-from .prints import print_panel
 from .products import Colour, Product
 
 LONGER = 220

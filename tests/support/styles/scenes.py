@@ -5,11 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import Box, Canvas
-from .icons import icon
-from .ink import INK, Picture, Points, ellipse, panel, rectangle, write
-from .packs import Sprite, draw_pack
-from .places import (
+from .backdrops import (
     SKINS,
     arm,
     box_back,
@@ -22,6 +18,10 @@ from .places import (
     tray,
     white,
 )
+from .canvas import Box, Canvas
+from .icons import icon
+from .packs import Sprite, draw_pack
+from .pen_strokes import INK, Picture, Points, ellipse, panel, rectangle, write
 from .products import Colour, Product
 
 OVERLAP = 0.2

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from models.capture.onnx_heads import HEADS
 from tasks.bundling.int8 import see
 from tasks.calibration.encoded_queries import StoredPhotos
-from tests.support.bundles import BLANK, scene, write_photo
+from tests.support.tiny_bundle import BLANK, scene, write_photo
 from unbundle.base.onnx_session import open_session
 from unbundle.encoding.bundle import CAPTURE, TOKENIZER, Bundle
 from unbundle.encoding.capture import OUTPUTS, Visual, capture_inputs, title_tokenizer

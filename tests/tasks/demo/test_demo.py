@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.base.params import Demo
-from tasks.demo import Product, list_products, render_catalogue
-from tasks.demo.plan import plan_shots
+from tasks.demo import DemoProduct, list_products, render_catalogue
+from tasks.demo.photo_plan import plan_shots
 from tasks.demo.titles import bundle_title, single_title
 from unbundle.base.errors import UserError
 from unbundle.vision.imaging import open_photo
@@ -178,7 +178,7 @@ def test_more_products_than_the_tables_hold_is_one_clear_line() -> None:
 PRODUCTS = list_products(DEMO.model_copy(update={"products": 160}), SEED)
 
 
-def names(title: str, item: Product) -> bool:
+def names(title: str, item: DemoProduct) -> bool:
     """Whether a title names a product's line and category, in either language."""
     english = f"{item.line.name} {item.category.name}".lower()
     chinese = [item.line.zh + category for category in item.category.zh]
@@ -186,7 +186,7 @@ def names(title: str, item: Product) -> bool:
 
 
 @given(st.lists(st.sampled_from(PRODUCTS), min_size=2, max_size=5), st.integers(0, 2**32))
-def test_bundle_titles_leave_a_product_unnamed(items: list[Product], seed: int) -> None:
+def test_bundle_titles_leave_a_product_unnamed(items: list[DemoProduct], seed: int) -> None:
     title = bundle_title(items, np.random.default_rng(seed))
     families = {item.family: item for item in items}
     named = [item for item in families.values() if names(title, item)]

@@ -15,7 +15,7 @@ from models.capture.onnx_heads import export_capture
 from models.capture.tokenizer import train_tokenizer
 from tasks.base.params import load_params
 from tasks.pretraining.tokenizer import tokenizer_of
-from tests.support.interrupts import run_ranks, run_stage
+from tests.support.killed_stage import run_ranks, run_stage
 from unbundle.base.errors import UserError
 
 

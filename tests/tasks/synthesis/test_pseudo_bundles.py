@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from tasks.base.params import PseudoBundles, load_params
 from tasks.synthesis.cutouts import Cutout
-from tasks.synthesis.material import Material
 from tasks.synthesis.pasting import transform
+from tasks.synthesis.pseudo_bundle_material import Material
 from tasks.synthesis.pseudo_bundles import compose
 from tasks.synthesis.sprites import Sprite, draw_shape, sprite_of
 from unbundle.vision.imaging import PADDING, Photo

@@ -16,16 +16,16 @@ from PIL import Image
 
 import unbundle.vision.imaging
 from tasks.base.workspace import Workspace
-from tests.support.bundles import scene
-from tests.support.served import Service, Upload, close, service
+from tests.support.served_catalogue import Service, Upload, close, service
+from tests.support.tiny_bundle import scene
 from tests.support.waiting import until
 from unbundle import ProductSearch
-from unbundle.base.limits import Limits
+from unbundle.base.request_limits import Limits
 from unbundle.encoding.encoder import Encoder
 from unbundle.http.app import create_app
-from unbundle.http.champion import LiveChampion
 from unbundle.http.openapi import BATCH_EXAMPLE, EXAMPLES
-from unbundle.http.requests import Query
+from unbundle.http.request_bodies import Query
+from unbundle.http.served_champion import LiveChampion
 from unbundle.index.gallery import Gallery
 from unbundle.vision.imaging import Photo
 

@@ -12,9 +12,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
 
 from tasks.base.workspace import Workspace
-from tests.support.bundles import BLANK, scene, write_photo
-from tests.support.served import Service, Upload, service
-from unbundle.base.limits import Limits
+from tests.support.served_catalogue import Service, Upload, service
+from tests.support.tiny_bundle import BLANK, scene, write_photo
+from unbundle.base.request_limits import Limits
 
 ROOT = Path(__file__).parents[3]
 PHONE = {"width": 390, "height": 844}

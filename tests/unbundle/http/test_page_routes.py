@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from tasks.base.workspace import Workspace
-from tests.support.bundles import product, scene, write_photo
-from tests.support.served import Service, service
+from tests.support.served_catalogue import Service, service
+from tests.support.tiny_bundle import product, scene, write_photo
 from unbundle.base.errors import UserError
-from unbundle.base.limits import Limits
+from unbundle.base.request_limits import Limits
 from unbundle.http.page_routes import MOST_SAMPLES, read_samples
 from unbundle.http.thumbnails import find_photo, thumbnail
 from unbundle.terminal.answer_picture import COLOURS

@@ -14,11 +14,11 @@ import pytest
 
 from tasks.base.workspace import Workspace
 from tasks.refresh import refresh
-from tests.support.bundles import png, scene
-from tests.support.served import Service, candidate, copied, service
-from tests.support.shop import Shop, labels
-from tests.support.worlds import tiny_params
-from unbundle.base.limits import Limits
+from tests.support.changing_catalogue import Shop, labels
+from tests.support.evaluated_catalogue import tiny_params
+from tests.support.served_catalogue import Service, candidate, copied, service
+from tests.support.tiny_bundle import png, scene
+from unbundle.base.request_limits import Limits
 from unbundle.encoding.encoder import Encoder
 from unbundle.index.database import Database
 from unbundle.index.journal import Journal

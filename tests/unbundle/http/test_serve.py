@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from tasks.base.workspace import Workspace
-from tests.support.served import Upload, service, serving
+from tests.support.served_catalogue import Upload, service, serving
 from tests.support.waiting import listens, until
-from unbundle.base.limits import Limits
+from unbundle.base.request_limits import Limits
 from unbundle.cli import main
 from unbundle.http.serve import listen
 

@@ -7,7 +7,7 @@ import pytest
 from tasks.base.workspace import Workspace
 from tasks.calibration.keypoint_matches import StoredReranker, comparing
 from tasks.calibration.open_set_trials import trials
-from tests.support.bundles import scene
+from tests.support.tiny_bundle import scene
 from unbundle import ProductSearch
 from unbundle.encoding.bundle import Bundle, OpenSetSettings
 from unbundle.encoding.encoded_query import EncodedQuery

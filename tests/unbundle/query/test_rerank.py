@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import prints
-from tests.support.prints import printed, turned
+from tests.support import printed_photos
+from tests.support.printed_photos import printed, turned
 from unbundle.index.database import Database
 from unbundle.index.gallery import Gallery, Hit, Item, Neighbours, best_per_product
 from unbundle.query.rerank import rerank, rescored
 from unbundle.vision.geometric_verification import Evidence, bonus
 from unbundle.vision.keypoints import ROOTSIFT, Keypoints, keypoints
 
-SETTINGS = prints.SETTINGS.model_copy(update={"count": 120, "photos": 6})
+SETTINGS = printed_photos.SETTINGS.model_copy(update={"count": 120, "photos": 6})
 BUNDLE: Any = SimpleNamespace(keypoints=SETTINGS, verification={"photo": 0.05})
 SISTERS = 8
 

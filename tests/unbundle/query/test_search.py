@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from tasks.base.workspace import Workspace
-from tests.support.bundles import BLANK, scene, write_bundle, write_photo
-from tests.support.served import close
+from tests.support.served_catalogue import close
+from tests.support.tiny_bundle import BLANK, scene, write_bundle, write_photo
 from unbundle import Answer, Instance, ProductSearch, Question, UserError
 from unbundle.encoding.encoded_query import EncodedQuery
 from unbundle.encoding.observer import Observer, SpanName

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from tasks.base.workspace import Workspace
-from tests.support.bundles import scene
-from tests.support.served import service
-from unbundle.base.limits import Limits
+from tests.support.served_catalogue import service
+from tests.support.tiny_bundle import scene
+from unbundle.base.request_limits import Limits
 from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.input_statistics import script
 from unbundle.recording.recorder import Recorder, Recording, read_records, segments

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from tasks.base.workspace import Workspace
-from tests.support.bundles import scene, write_photo
+from tests.support.tiny_bundle import scene, write_photo
 from unbundle import UserError
 from unbundle.cli import main
 from unbundle.encoding.observer import SpanName

@@ -16,8 +16,8 @@ from pymilvus import MilvusClient
 
 from tasks.base.workspace import Workspace
 from tasks.index.receipt import Receipt
-from tests.support.pages import commands
-from tests.support.served import candidate, copied, serving
+from tests.support.documented_commands import commands
+from tests.support.served_catalogue import candidate, copied, serving
 from tests.support.waiting import listens, until
 from unbundle.cli import main
 from unbundle.index.database import Database

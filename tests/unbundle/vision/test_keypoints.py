@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tests.support import prints
-from tests.support.prints import printed
+from tests.support import printed_photos
+from tests.support.printed_photos import printed
 from unbundle.vision.keypoints import (
     LONGEST_TEXT,
     ROOTSIFT,
@@ -16,7 +16,7 @@ from unbundle.vision.keypoints import (
     rootsift,
 )
 
-SETTINGS = prints.SETTINGS.model_copy(update={"side": 160, "count": 80, "dimension": 24})
+SETTINGS = printed_photos.SETTINGS.model_copy(update={"side": 160, "count": 80, "dimension": 24})
 WHOLE = np.asarray([[0, 0, 120, 180]], np.float32)
 
 
