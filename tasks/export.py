@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from models.backbone.network import load_backbone
 from tasks.base.command import run_stage
-from tasks.base.params import Params
+from tasks.base.params import DEPTH, Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.bundling.int8 import asked_rows, calibration, cost, see
@@ -27,7 +27,6 @@ from tasks.bundling.parity import compare
 from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.calibration.fit import Fitted, fit, fitted_queries
 from tasks.calibration.keypoint_matches import described, keypoint_settings
-from tasks.calibration.term_weights import DEPTH
 from tasks.data.manifest import read_manifest
 from tasks.data.splits import rows_of, spread
 from tasks.tokens.store import FeatureStore
@@ -192,15 +191,15 @@ def _facts(workspace: Workspace, params: Params, folder: Path) -> dict[str, Any]
     backbone = load_backbone(params.features.backbone, params.features.grid)
     return {
         "precision": params.export.precision.model_dump(),
-        "detector": {"side": params.detect.side, **params.detect.proposals.model_dump()},
+        "detector": {"side": params.detect.image_size, **params.detect.proposals.model_dump()},
         "backbone": {
             "name": params.features.backbone,
-            "side": params.features.side,
+            "side": params.features.image_size,
             "mean": list(backbone.mean),
             "std": list(backbone.std),
             "grid": params.features.grid,
             "dimension": backbone.dimension,
-            "features": backbone.features,
+            "features": backbone.channels,
         },
         "capture": {
             "title_tokens": params.pretrain.model.title_tokens,

@@ -35,6 +35,27 @@ from unbundle.base.onnx_session import open_session
 MOST = 12
 """Products of a pseudo-bundle that are trained on: the padded length of its boxes."""
 
+WEIGHT_DECAY = 0.02
+"""Of the head's matrices; vectors are biases and norms, which have none."""
+
+WARMUP = 0.05
+"""Share of the steps in which the learning rate rises."""
+
+MAX_GRAD_NORM = 10.0
+"""Clipped above: only what would blow up, early steps have norms of a few."""
+
+EMA_DECAY = 0.995
+"""Of the weights' moving average, which is what is kept: some 200 steps."""
+
+CANDIDATES = 10
+"""Cells that a product may claim."""
+
+SHARPNESS = 2.0
+"""Exponent of the IoU in the claim."""
+
+BOX_WEIGHT = 2.0
+"""Of the box loss beside the score loss, which is 1."""
+
 LEVELS = ("fine", "middle", "coarse")
 
 
@@ -94,11 +115,13 @@ def train_detector(material: Material, params: Detect, seed: int, checkpoints: P
     path, key = checkpoints / "training.pt", _key(material, params, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        detector = Detector.untrained(DetectorConfig(params.side, **params.model.model_dump()))
+        detector = Detector.untrained(
+            DetectorConfig(params.image_size, **params.model.model_dump())
+        )
     run = _start(detector.head, params, device)
     if path.is_file():
         run.resume(path, key, device)
-    features = _features(detector, params.side)
+    features = _features(detector, params.image_size)
     per_round = -(-training.steps // training.rounds)
     while run.step < training.steps:
         number = run.step // per_round
@@ -115,11 +138,11 @@ def train_detector(material: Material, params: Detect, seed: int, checkpoints: P
     return trained
 
 
-def _features(detector: Detector, side: int) -> onnxruntime.InferenceSession:
+def _features(detector: Detector, image_size: int) -> onnxruntime.InferenceSession:
     """The frozen part of the network on ONNX Runtime: on CPUs twice torch's speed."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.onnx"
-        export_image_network(detector.features, path, "image", side, list(LEVELS))
+        export_image_network(detector.features, path, "image", image_size, list(LEVELS))
         return open_session(path, None, spinning=True, accelerated=True)
 
 
@@ -129,7 +152,7 @@ def _start(head: Head, params: Detect, device: torch.device) -> _Run:
     matrices = [weight for weight in head.parameters() if weight.ndim > 1]
     vectors = [weight for weight in head.parameters() if weight.ndim <= 1]
     groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": params.training.weight_decay},
+        {"params": matrices, "weight_decay": WEIGHT_DECAY},
         {"params": vectors, "weight_decay": 0.0},
     ]
     average = {name: value.detach().clone() for name, value in head.state_dict().items()}
@@ -163,7 +186,7 @@ Composed = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
 def _composed(
     material: Material, params: Detect, seed: list[int], starts: range
 ) -> Iterator[Composed]:
-    size, side = params.training.batch, params.side
+    size, side = params.training.batch, params.image_size
 
     def composed(start: int) -> Composed:
         random = np.random.default_rng([*seed, start])
@@ -194,7 +217,7 @@ def _chosen(pool: Pool, batch: int, place: int, seed: list[int]) -> Tensor:
 def _advance(run: _Run, pool: Pool, chosen: Tensor, params: Detect, device: torch.device) -> None:
     training = params.training
     for group in run.optimizer.param_groups:
-        group["lr"] = training.learning_rate * _rate(run.step, training.steps, training.warmup)
+        group["lr"] = training.learning_rate * _rate(run.step, training.steps)
     levels = [
         level[chosen].to(device).float().contiguous(memory_format=torch.channels_last)
         for level in pool.levels
@@ -206,25 +229,25 @@ def _advance(run: _Run, pool: Pool, chosen: Tensor, params: Detect, device: torc
     score_loss, box_loss = detection_loss(
         boxes,
         logits,
-        cell_centres(params.side, device),
+        cell_centres(params.image_size, device),
         pool.boxes[chosen, :columns].to(device),
         present[:, :columns].to(device),
-        candidates=training.candidates,
-        sharpness=training.sharpness,
-        box_weight=training.box_weight,
+        candidates=CANDIDATES,
+        sharpness=SHARPNESS,
+        box_weight=BOX_WEIGHT,
     )
     run.optimizer.zero_grad()
     (score_loss + box_loss).backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(run.head.parameters(), training.max_grad_norm)
+    torch.nn.utils.clip_grad_norm_(run.head.parameters(), MAX_GRAD_NORM)
     run.optimizer.step()
     run.step += 1
-    _follow(run, training.ema_decay)
+    _follow(run)
 
 
 @torch.no_grad()
-def _follow(run: _Run, ema_decay: float) -> None:
+def _follow(run: _Run) -> None:
     # Early on the average forgets faster, or it would remember the random start.
-    keep = min(ema_decay, run.step / (run.step + 10))
+    keep = min(EMA_DECAY, run.step / (run.step + 10))
     for name, value in run.head.state_dict().items():
         if value.is_floating_point():
             run.average[name].lerp_(value, 1 - keep)
@@ -232,9 +255,9 @@ def _follow(run: _Run, ema_decay: float) -> None:
             run.average[name].copy_(value)
 
 
-def _rate(step: int, steps: int, warmup: float) -> float:
+def _rate(step: int, steps: int) -> float:
     """Linear warm-up, then half a cosine; shares of the highest rate."""
-    rising = max(1, round(steps * warmup))
+    rising = max(1, round(steps * WARMUP))
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))

@@ -21,6 +21,15 @@ from tasks.pretraining.losses import CaptureForPretraining
 from unbundle.base.atomic import atomic_file
 from unbundle.base.errors import UserError
 
+WEIGHT_DECAY = 0.05
+"""Of matrices; vectors are biases and norms, which have none."""
+
+WARMUP = 0.1
+"""Share of the steps in which the learning rate rises."""
+
+MAX_GRAD_NORM = 1.0
+"""Clipped above."""
+
 
 @dataclass
 class Run:
@@ -55,7 +64,7 @@ class Run:
         matrices = [weight for weight in network.parameters() if weight.dim() > 1]
         others = [weight for weight in network.parameters() if weight.dim() <= 1]
         groups = [
-            {"params": matrices, "weight_decay": settings.weight_decay},
+            {"params": matrices, "weight_decay": WEIGHT_DECAY},
             {"params": others, "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
@@ -115,13 +124,13 @@ def train(pairs: Pairs, params: Params, checkpoint: Path) -> Run:
         # Dropout draws from torch's generator: seeding each step makes a resumed run exact.
         torch.manual_seed(params.seed * 1_000_003 + step + accelerator.process_index * 2**31)
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * schedule(step, run.steps, settings.warmup)
+            group["lr"] = settings.learning_rate * schedule(step, run.steps)
         batch = pairs.batch(params.seed, step)
         share = accelerator.process_index, accelerator.num_processes, accelerator.device
         losses = network(batch.part(*share))
         optimizer.zero_grad()
         accelerator.backward(sum(weights[name] * loss for name, loss in losses.items()))
-        accelerator.clip_grad_norm_(network.parameters(), settings.max_grad_norm)
+        accelerator.clip_grad_norm_(network.parameters(), MAX_GRAD_NORM)
         optimizer.step()
         run.step = step + 1
         values = accelerator.reduce(torch.stack([*losses.values()]).detach().float(), "mean")
@@ -138,9 +147,9 @@ def _steps(run: Run) -> Iterable[int]:
     return track(left, "CAPTURE, steps") if run.leads else left
 
 
-def schedule(step: int, steps: int, warmup: float) -> float:
+def schedule(step: int, steps: int) -> float:
     """Factor of the learning rate: linear warm-up, then half a cosine to zero."""
-    rise = max(1, round(steps * warmup))
+    rise = max(1, round(steps * WARMUP))
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))

@@ -118,7 +118,7 @@ class Encoder:
         self._tokenizer = title_tokenizer(tokenizer, bundle.capture.title_tokens)
         self._projection = np.load(bundle.folder / PROJECTION, allow_pickle=False)
         # A network's first run plans its memory: no client should wait for it.
-        side = bundle.detector.side
+        side = bundle.detector.image_size
         self.encode(np.zeros((side, side, 3), np.uint8))
 
     def propose(self, photo: Photo) -> Proposals:
@@ -221,7 +221,7 @@ class Encoder:
         visual = visual or self._no_visual(len(captions))
         inputs = capture_inputs(visual, captions, self._tokenizer)
         outputs = self._capture.run(list(OUTPUTS), inputs)
-        return masked_heads(inputs, outputs, self.bundle.backbone.features)
+        return masked_heads(inputs, outputs, self.bundle.backbone.channels)
 
 
 def _checked_boxes(boxes: Boxes | Sequence[Sequence[float]], photo: Photo) -> Boxes:
