@@ -27,7 +27,7 @@ from models.onnx.export import export_image_network
 from tasks.base.params import Detect, load_params
 from tasks.data.splits import rows_of
 from tasks.data.table import QUERIES, TABLE, parse_boxes, parse_labels, read_rows
-from tasks.detection.run_detector import Sighting, sightings
+from tasks.detection.run_detector import MATCH_FLOOR, Sighting, sightings
 from tasks.metrics.detection import Scene, summarise
 from tests.support.styles import Size, write_catalogue
 from unbundle.base.atomic import atomic_file
@@ -72,12 +72,12 @@ def measure(
     images = [query.image for query in asked]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detector.onnx"
-        export_image_network(detector, path, "image", settings.side, ["boxes", "scores"])
+        export_image_network(detector, path, "image", settings.image_size, ["boxes", "scores"])
         session = open_session(path, None, spinning=True, accelerated=True)
     for query, seen in zip(asked, sightings(catalogue, images, session, settings), strict=True):
         limits = settings.proposals.model_dump()
         served = _scene(seen, query.truth, limits)
-        limits |= {"min_score": settings.match_floor, "max_proposals": len(seen.scores)}
+        limits |= {"min_score": MATCH_FLOOR, "max_proposals": len(seen.scores)}
         ranked = _scene(seen, query.truth, limits)
         for name in ("all", query.scene):
             if query.products == 1:
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sets = [(*one, queries(one[1])) for one in _catalogues(options, Path(scratch))]
         for folder in options.detector:
             detector = Detector.from_pretrained(folder).eval()
-            seen = settings.model_copy(update={"side": detector.config.side})
+            seen = settings.model_copy(update={"image_size": detector.config.image_size})
             results = {name: measure(detector, path, asked, seen) for name, path, asked in sets}
             pages.append(f"### {folder}\n\n{table(results)}")
             print(pages[-1], flush=True)

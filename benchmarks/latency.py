@@ -130,9 +130,9 @@ def bare(encoder: Encoder, photo: bytes, title: str) -> tuple[Arm, Arm, Arm]:
     """The three networks alone, on the inputs of one query."""
     pixels = open_photo(photo)
     bundle, image_encoder = encoder.bundle, encoder._image_encoder
-    image = letterbox(pixels, bundle.detector.side)[0][None]
+    image = letterbox(pixels, bundle.detector.image_size)[0][None]
     boxes = encoder.propose(pixels).boxes
-    cut = crops(pixels, boxes, bundle.backbone.side)
+    cut = crops(pixels, boxes, bundle.backbone.image_size)
     inputs = normalise(cut, bundle.backbone.mean, bundle.backbone.std)
     visual = image_encoder.encode([pixels], [boxes])
     heads = capture_inputs(visual, [title] * len(boxes), encoder._tokenizer)

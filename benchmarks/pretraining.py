@@ -30,7 +30,7 @@ from tasks.data.splits import rows_of
 from tasks.pretraining.batches import Batch, Pairs, Titles
 from tasks.pretraining.losses import CaptureForPretraining
 from tasks.pretraining.tokenizer import tokenizer_of
-from tasks.pretraining.training import start
+from tasks.pretraining.training import MAX_GRAD_NORM, start
 from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_file
 
@@ -137,7 +137,7 @@ def trainer(
         losses = network(batch(number))
         optimizer.zero_grad()
         sum(weights[name] * loss for name, loss in losses.items()).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), params.pretrain.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_GRAD_NORM)
         optimizer.step()
 
     return step

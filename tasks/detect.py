@@ -80,7 +80,7 @@ def _precision_recall(scenes: Scenes) -> dict[str, list[float]]:
 def _show(material: Material, settings: Detect, seed: int) -> list[Picture]:
     random = np.random.default_rng([seed, settings.training.steps])
     made = [
-        compose(material, settings.side, settings.pseudo_bundles, random)
+        compose(material, settings.image_size, settings.pseudo_bundles, random)
         for _ in range(settings.pictures)
     ]
     return [

@@ -71,7 +71,7 @@ def missing_shards(workspace: Workspace, params: Params) -> list[int]:
     numbers = missing(work, -(-rows // params.features.shard_rows))
     if numbers and not (work / BACKBONE).exists():
         backbone = load_backbone(params.features.backbone, params.features.grid)
-        export_backbone(backbone, work / BACKBONE, params.features.side)
+        export_backbone(backbone, work / BACKBONE, params.features.image_size)
     return numbers
 
 
@@ -82,7 +82,7 @@ def write_shard(
     inputs = _inputs(workspace, params.features, work, threads)
     start = number * params.features.shard_rows
     part = inputs.proposals.iloc[start : start + params.features.shard_rows]
-    cut = box_crops(workspace.catalogue, part, inputs.images, params.features.side)
+    cut = box_crops(workspace.catalogue, part, inputs.images, params.features.image_size)
     tokens = visual_tokens(inputs.session, inputs.backbone, cut, params.features.batch)
     with atomic_file(shard_path(work, number)) as temporary:
         np.save(temporary, tokens)

@@ -44,7 +44,7 @@ def views(workspace: Workspace, params: Params) -> None:
     numbers = range(-(-len(train) // photos))
     kept = [np.load(_places(shard_path(work, number))) for number in numbers]
     together = np.concatenate(kept) if kept else np.zeros((0, 5), np.float32)
-    channels = FeatureStore.open(workspace.features).features
+    channels = FeatureStore.open(workspace.features).channels
     shard_rows = photos * params.views.count
     finish(work, index, together, shard_rows, channels, workspace.views)
     console.print(f"  {len(index):,} views of {len(train):,} photos → {workspace.views}")

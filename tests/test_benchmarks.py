@@ -20,7 +20,7 @@ from unbundle.index.database import Database, Hnsw
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained detector's folder."""
     folder = tmp_path_factory.mktemp("detector")
-    config = DetectorConfig(side=64, head_width=8, depths=(1, 1, 1))
+    config = DetectorConfig(image_size=64, head_width=8, depths=(1, 1, 1))
     Detector(config).save_pretrained(folder)
     return folder
 

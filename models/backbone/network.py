@@ -22,13 +22,13 @@ class Backbone(nn.Module):
     """A feature map pooled into tokens: the whole crop first, then a grid of its regions.
 
     Attributes:
-        features: channels of the feature map.
+        channels: of the feature map.
         mean, std: the normalisation that the weights expect, per RGB channel of 0..1 pixels.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    features: int
+    channels: int
 
     def __init__(self, grid: int) -> None:
         super().__init__()
@@ -38,10 +38,10 @@ class Backbone(nn.Module):
     @property
     def dimension(self) -> int:
         """Channels of a token: the feature map's, then the colours'."""
-        return self.features + COLOURS
+        return self.channels + COLOURS
 
     def feature_map(self, crops: Tensor) -> Tensor:
-        """The last feature map `[N, features, h, w]` of normalised crops `[N, 3, R, R]`."""
+        """The last feature map `[N, channels, h, w]` of normalised crops `[N, 3, R, R]`."""
         raise NotImplementedError
 
     def forward(self, crops: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def lite0_weights() -> dict[str, Tensor]:
 class EfficientNetLite0(Backbone):
     """EfficientNet-Lite0 (Apache-2.0) with the ImageNet weights of its package; 1280 channels."""
 
-    features = 1280
+    channels = 1280
 
     def __init__(self, grid: int) -> None:
         super().__init__(grid)
@@ -99,7 +99,7 @@ class HuggingFaceBackbone(Backbone):
 
         config = AutoConfig.from_pretrained(name)
         self.network: Any = AutoModel.from_pretrained(name)
-        self.features = int(
+        self.channels = int(
             config.hidden_sizes[-1] if hasattr(config, "hidden_sizes") else config.hidden_size
         )
 

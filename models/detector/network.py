@@ -9,7 +9,7 @@ once, however many steps train on it.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ STRIDE = 8
 """Input pixels per prediction cell."""
 
 COARSEST = 32
-"""Input pixels per cell of the deepest features; the input side is a multiple of it."""
+"""Input pixels per cell of the deepest features; the image size is a multiple of it."""
 
 _LAST_BLOCKS = (4, 10, 15)  # of EfficientNet-Lite0, at strides 8, 16 and 32
 _CHANNELS = (40, 112, 320)
@@ -35,25 +35,28 @@ class DetectorConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers sh
     """Sizes of a `Detector`.
 
     Attributes:
-        side: input side in pixels, a multiple of 32.
+        image_size: longer and shorter side of the input in pixels, a multiple of 32.
         head_width: channels of the top-down path and of the head.
         depths: residual blocks of the path at strides 8, 16 and 32.
     """
 
     model_type = "unbundle-detector"
+    # `config.json` calls it `side`, as the detectors do that were written before.
+    attribute_map: ClassVar = {"image_size": "side"}
 
     def __init__(
         self,
-        side: int = 192,
+        image_size: int = 192,
         head_width: int = 48,
         depths: Sequence[int] = (1, 2, 1),
         **kwargs: Any,
     ) -> None:
-        if side % COARSEST:
-            raise ValueError(f"side: expected a multiple of {COARSEST}, found {side}")
+        image_size = kwargs.pop("side", image_size)
+        if image_size % COARSEST:
+            raise ValueError(f"image_size: expected a multiple of {COARSEST}, found {image_size}")
         if len(depths) != len(_CHANNELS):
             raise ValueError("depths: expected three values, for strides 8, 16 and 32")
-        self.side = side
+        self.image_size = image_size
         self.head_width = head_width
         self.depths = list(depths)
         super().__init__(**kwargs)
@@ -134,7 +137,7 @@ class Head(nn.Module):
     def forward(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes `[B, A, 4]` and score logits `[B, A]` of `FrozenFeatures`' levels.
 
-        Boxes are x0, y0, x1, y1 in input pixels; cells in reading order, A = (side / 8)².
+        Boxes are x0, y0, x1, y1 in input pixels; cells in reading order, A = (image_size / 8)².
         """
         merged = self.blocks[2](self.lateral[2](coarse))
         for place, level in ((1, middle), (0, fine)):
@@ -185,14 +188,14 @@ class Detector(PreTrainedModel):  # type: ignore[misc]  # transformers ships no 
         """Boxes `[B, A, 4]` in input pixels and scores `[B, A]` in 0..1.
 
         Args:
-            image: `[B, 3, side, side]` float32, RGB in 0..1.
+            image: `[B, 3, image_size, image_size]` float32, RGB in 0..1.
         """
         boxes, logits = self.head(*self.features(image))
         return boxes, logits.sigmoid()
 
 
-def cell_centres(side: int, device: torch.device | None = None) -> Tensor:
+def cell_centres(image_size: int, device: torch.device | None = None) -> Tensor:
     """Centres `[A, 2]` (x, y in input pixels) of the prediction cells, in reading order."""
-    line = (torch.arange(side // STRIDE, device=device, dtype=torch.float32) + 0.5) * STRIDE
+    line = (torch.arange(image_size // STRIDE, device=device, dtype=torch.float32) + 0.5) * STRIDE
     rows, columns = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([columns.flatten(), rows.flatten()], dim=-1)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 def export_detector(detector: "Detector", path: Path) -> None:
     """Write `detector.onnx`, with the names that serving knows."""
-    export_image_network(detector, path, "image", detector.config.side, ["boxes", "scores"])
+    export_image_network(detector, path, "image", detector.config.image_size, ["boxes", "scores"])
 
 
 def export_image_network(
-    network: nn.Module, path: Path, name: str, side: int, outputs: list[str]
+    network: nn.Module, path: Path, name: str, image_size: int, outputs: list[str]
 ) -> None:
-    """Write a network over images `[B, 3, side, side]`, its input called `name`."""
-    images = torch.zeros(2, 3, side, side)
+    """Write a network over images `[B, 3, image_size, image_size]`, its input called `name`."""
+    images = torch.zeros(2, 3, image_size, image_size)
     export_network(
         _folded(network), path, {name: (images, {0: torch.export.Dim("batch")})}, outputs
     )

@@ -19,6 +19,11 @@ from unbundle.base.errors import UserError
 
 SCALES = ("tiny", "demo", "full")
 
+DEPTH = 10
+"""K of the metrics that decide: the fits maximise them, the gate reads them, and the index is
+compared with exact search on as many hits. No parameter, for a candidate that was fitted at one
+depth and judged at another would lose for that alone."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -72,39 +77,21 @@ class Validate(Section):
     near_duplicate_bits: int = Field(ge=0, le=64)
 
 
-class Solidity(Section):
-    """How much of its convex hull a cut-out must fill, by method."""
-
-    flood: float = Field(ge=0, le=1)
-    seeded: float = Field(ge=0, le=1)
-    rectangle: float = Field(ge=0, le=1)
-
-
 class Cutouts(Section):
-    """How products are cut out of their own photos."""
+    """How products are cut out of their own photos; how masks are found and which are refused
+    stands in `tasks.synthesis.cutouts`."""
 
     methods: list[Literal["flood", "seeded", "rectangle"]] = Field(min_length=1)
     count: int = Field(ge=1)
     candidates: int = Field(ge=1)
-    side: int = Field(ge=32)
-    grabcut_side: int = Field(ge=32)
-    white: int = Field(ge=0, le=255)
-    uniform: float = Field(ge=0, le=1)
-    flood_tolerance: int = Field(ge=0, le=255)
-    trim: float = Field(ge=0, le=1)
-    near: float = Field(gt=0)
-    far: float = Field(gt=0)
-    shadow_weight: float = Field(ge=0, le=1)
-    deepest_shadow: float = Field(ge=0)
-    margin: float = Field(gt=0, lt=0.5)
-    min_area: float = Field(ge=0, le=1)
-    max_area: float = Field(ge=0, le=1)
-    min_piece: float = Field(ge=0, le=1)
-    solidity: Solidity
+    image_size: int = Field(ge=32)
 
 
 class PseudoBundles(Section):
-    """How pseudo-bundles are composed; shares are of bundles or products, 0 to 1."""
+    """What pseudo-bundles show, as a shop's photos do; shares are of bundles or products, 0 to 1.
+
+    How products are pasted and photographed stands in `tasks.synthesis`.
+    """
 
     drawn_sprites: int = Field(ge=1)
     photos: int = Field(ge=1)
@@ -116,30 +103,11 @@ class PseudoBundles(Section):
     shelves: float = Field(ge=0, le=1)
     open_boxes: float = Field(ge=0, le=1)
     hands: float = Field(ge=0, le=1)
-    max_held: int = Field(ge=1)
-    min_aspect: float = Field(gt=0, le=1)
     repeats: float = Field(ge=0, le=1)
     rows: float = Field(ge=0, le=1)
-    min_scale: float = Field(gt=0)
-    max_scale: float = Field(gt=0)
-    scale_jitter: float = Field(ge=0, lt=1)
-    overlaps: float = Field(ge=0, le=1)
-    max_overlap: float = Field(ge=0, le=1)
-    min_visible: float = Field(ge=0, le=1)
-    mirrored: float = Field(ge=0, le=1)
-    rotation: float = Field(ge=0)
     flat_lays: float = Field(ge=0, le=1)
-    stretch: float = Field(ge=0)
-    colour: float = Field(ge=0)
-    shadows: float = Field(ge=0, le=1)
-    stickers: float = Field(ge=0, le=1)
     distractors: float = Field(ge=0, le=1)
     badges: float = Field(ge=0, le=1)
-    zoom: float = Field(ge=1)
-    centred: float = Field(ge=0, le=1)
-    blur: float = Field(ge=0, le=1)
-    noise: float = Field(ge=0, le=1)
-    jpeg: float = Field(ge=0, le=1)
 
 
 class DetectorSizes(Section):
@@ -150,20 +118,13 @@ class DetectorSizes(Section):
 
 
 class DetectorTraining(Section):
-    """How the detector learns."""
+    """How the detector learns; the rest of the recipe stands in `tasks.detection.training`."""
 
     pool: int = Field(ge=1)
     rounds: int = Field(ge=1)
     steps: int = Field(ge=1)
     batch: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    warmup: float = Field(ge=0, lt=1)
-    max_grad_norm: float = Field(gt=0)
-    ema_decay: float = Field(ge=0, lt=1)
-    candidates: int = Field(ge=1)
-    sharpness: float = Field(gt=0)
-    box_weight: float = Field(gt=0)
     checkpoint_steps: int = Field(ge=1)
 
 
@@ -178,14 +139,13 @@ class ProposalLimits(Section):
 class Detect(Section):
     """How products are found in photos."""
 
-    side: int = Field(ge=32, multiple_of=32)
+    image_size: int = Field(ge=32, multiple_of=32)
     cutouts: Cutouts
     pseudo_bundles: PseudoBundles
     model: DetectorSizes
     training: DetectorTraining
     proposals: ProposalLimits
     batch: int = Field(ge=1)
-    match_floor: float = Field(gt=0, lt=1)
     pictures: int = Field(ge=0)
 
 
@@ -216,23 +176,23 @@ class Evaluate(Section):
     """How queries are ranked and scored."""
 
     split: str
-    ks: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    ks: tuple[Annotated[int, Field(ge=1)], ...]
     depth: int = Field(ge=1)
     resamples: int = Field(ge=1)
-    rare_quantile: float = Field(ge=0, le=1)
-    small_box: float = Field(ge=0, le=1)
-    slice_values: int = Field(ge=0)
-    reliability_bins: int = Field(ge=2)
     match_iou: float = Field(gt=0, le=1)
-    index_k: int = Field(ge=1)
     latency_queries: int = Field(ge=1)
     pictures: int = Field(ge=0)
 
     @model_validator(mode="after")
     def _rank_deep_enough(self) -> Self:
-        if self.depth < max(*self.ks, self.index_k):
-            raise ValueError(f"depth {self.depth} is less than one of ks and index_k; raise it")
+        if self.depth < max(self.depths):
+            raise ValueError(f"depth {self.depth} is less than {max(self.depths)}; raise it")
         return self
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """All depths of the metrics: `DEPTH` first, then those of `ks`."""
+        return (DEPTH, *self.ks)
 
 
 class Promote(Section):
@@ -279,22 +239,18 @@ class Features(Section):
     """The frozen backbone and what it sees."""
 
     backbone: str
-    side: int = Field(ge=32)
+    image_size: int = Field(ge=32)
     grid: int = Field(ge=1)
     batch: int = Field(ge=1)
     shard_rows: int = Field(ge=1)
 
 
 class Views(Section):
-    """Products of training photos as bundle photos show them."""
+    """Products of training photos as bundle photos show them; `tasks.synthesis.product_views`."""
 
     count: int = Field(ge=1)
     least: float = Field(gt=0, le=1)
     most: float = Field(gt=0, le=1)
-    margin: float = Field(ge=0)
-    neighbours: int = Field(ge=0)
-    max_overlap: float = Field(ge=0, le=1)
-    jitter: float = Field(ge=0)
 
 
 class CaptureSizes(Section):
@@ -337,16 +293,13 @@ class Pretrain(Section):
     epochs: int = Field(ge=1)
     batch: int = Field(ge=2)
     learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    warmup: float = Field(ge=0, lt=1)
-    max_grad_norm: float = Field(gt=0)
     temperature: float = Field(gt=0)
     mask_words: float = Field(ge=0, le=1)
     mask_regions: float = Field(ge=0, le=1)
     mix_titles: float = Field(ge=0, le=1)
     views: float = Field(ge=0, le=1)
     drop_modality: float = Field(ge=0, le=1)
-    title_sharpness: float = Field(gt=0)
+    soft_targets: bool
     losses: Losses
     precision: Literal["fp32", "bf16", "fp16"]
     recompute: bool
@@ -384,7 +337,7 @@ class Precisions(Section):
 class KeypointParams(Section):
     """Local features of products; what is never turned stands in `unbundle.vision.keypoints`."""
 
-    side: int = Field(ge=32)
+    image_size: int = Field(ge=32)
     count: int = Field(ge=0)
     dimension: int = Field(ge=1)
     photos: int = Field(ge=1)

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.base.params import DEPTH
 from tasks.base.progress import track
 from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.calibration.exact_search import gallery_cosines, rank_gallery
 from tasks.calibration.fit import Fitted
-from tasks.calibration.term_weights import DEPTH
 from tasks.data.box_columns import CORNERS, boxes_of
 from tasks.data.splits import labelled, products_of, rows_of, spread
 from tasks.metrics.ranking import Corrected, corrected, difference
@@ -63,7 +63,7 @@ def see(
             tables.append(table.assign(score=proposals.scores, id=name))
     shard = np.concatenate(tokens)
     index = pd.concat(tables, ignore_index=True)
-    return FeatureStore(index, np.concatenate(places), (shard,), len(shard), backbone.features)
+    return FeatureStore(index, np.concatenate(places), (shard,), len(shard), backbone.channels)
 
 
 def calibration(
@@ -90,8 +90,8 @@ def calibration(
     images, cut = [], []
     for name, image in zip(chosen["id"], chosen["image"], strict=True):
         photo: Photo = open_photo(catalogue / image)
-        images.append(letterbox(photo, detector.side)[0])
-        cut.append(crops(photo, boxes[rows[name][:2]], backbone.side))
+        images.append(letterbox(photo, detector.image_size)[0])
+        cut.append(crops(photo, boxes[rows[name][:2]], backbone.image_size))
     seen = normalise(np.concatenate(cut), backbone.mean, backbone.std)
     return _batches("image", np.stack(images)), _batches("crops", seen)
 

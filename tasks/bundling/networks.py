@@ -52,7 +52,7 @@ class NetworkSettings:
 
     def dimensions(self, parts: Sequence[str]) -> tuple[int, ...]:
         """Numbers in each of some parts of the embedding."""
-        channels, size = self.backbone.features, self.backbone.dimension
+        channels, size = self.backbone.channels, self.backbone.dimension
         sizes = {"raw": channels, "colour": size - channels}
         return tuple(sizes.get(part, self.capture.dimension) for part in parts)
 
@@ -62,15 +62,17 @@ def network_settings(params: Params) -> NetworkSettings:
     backbone = load_backbone(params.features.backbone, params.features.grid)
     sizes = params.pretrain.model
     return NetworkSettings(
-        DetectorSettings(side=params.detect.side, **params.detect.proposals.model_dump()),
+        DetectorSettings(
+            image_size=params.detect.image_size, **params.detect.proposals.model_dump()
+        ),
         BackboneSettings(
             name=params.features.backbone,
-            side=params.features.side,
+            image_size=params.features.image_size,
             mean=backbone.mean,
             std=backbone.std,
             grid=params.features.grid,
             dimension=backbone.dimension,
-            features=backbone.features,
+            channels=backbone.channels,
         ),
         CaptureSettings(
             title_tokens=sizes.title_tokens, regions=sizes.regions, dimension=sizes.projection
@@ -126,16 +128,16 @@ def bundle_detector(
         folder: of the bundle, which the file goes into.
     """
     detector = Detector.from_pretrained(workspace.detector).eval()
-    side = params.detect.side
+    size = params.detect.image_size
     shutil.copyfile(workspace.detector_network, folder / DETECTOR)
     photos = _sample(workspace, manifest, params.export.parity_photos)
-    images = np.stack([letterbox(photo, side)[0] for photo in photos])
+    images = np.stack([letterbox(photo, size)[0] for photo in photos])
     with torch.inference_mode():
         boxes, scores = detector(torch.from_numpy(images))
 
     def compared(outputs: Outputs) -> Outputs:
-        # Boxes in units of the input's side, so that one tolerance fits both outputs.
-        return [outputs[0] / side, outputs[1]]
+        # Boxes in units of the image size, so that one tolerance fits both outputs.
+        return [outputs[0] / size, outputs[1]]
 
     expected = [boxes.numpy(), scores.numpy()]
     return _exported(folder / DETECTOR, {"image": images}, expected, compared, searched=False)
@@ -153,10 +155,10 @@ def bundle_backbone(
         folder: of the bundle, which the file goes into.
     """
     backbone = load_backbone(params.features.backbone, params.features.grid)
-    side = params.features.side
+    size = params.features.image_size
     shutil.copyfile(workspace.features / BACKBONE, folder / BACKBONE)
     whole = [
-        crops(photo, np.asarray([[0, 0, photo.shape[1], photo.shape[0]]], np.float32), side)
+        crops(photo, np.asarray([[0, 0, photo.shape[1], photo.shape[0]]], np.float32), size)
         for photo in _sample(workspace, manifest, params.export.parity_photos)
     ]
     inputs = normalise(np.concatenate(whole), backbone.mean, backbone.std)
@@ -167,7 +169,7 @@ def bundle_backbone(
         {"crops": inputs},
         [tokens],
         # The colours are no estimate: together they would hide what the feature map lost.
-        lambda outputs: list(np.split(outputs[0][:, 0], [backbone.features], axis=1)),
+        lambda outputs: list(np.split(outputs[0][:, 0], [backbone.channels], axis=1)),
         searched=True,
     )
 

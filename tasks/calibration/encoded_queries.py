@@ -99,7 +99,7 @@ class StoredPhotos:
             named = titles[start : start + self._batch]
             visual = stored_visual(self._store, chosen, photo)
             inputs = capture_inputs(visual, named, self._tokenizer)
-            heads = masked_heads(inputs, self._network(inputs), self._store.features)
+            heads = masked_heads(inputs, self._network(inputs), self._store.channels)
             blocks.append(heads.vectors)
         return {head: np.concatenate([block[head] for block in blocks]) for head in blocks[0]}
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tasks.base.params import DEPTH
 from tasks.calibration.encoded_queries import EncodedQueries
-from tasks.calibration.term_weights import DEPTH
 from unbundle.ranking.embedding import PARTS, Vectors, join_parts, query_vectors
 from unbundle.ranking.fusion import fuse, interleave
 
@@ -34,7 +34,7 @@ def rank_gallery(
     ids: Sequence[str],
     fusion: Mapping[str, float] | None,
 ) -> dict[str, list[str]]:
-    """The first `tasks.calibration.term_weights.DEPTH` gallery ids of each query.
+    """The first `tasks.base.params.DEPTH` gallery ids of each query.
 
     Args:
         queries: their ids, in the order of `asked`.

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.base.params import DEPTH
 from tasks.calibration.exact_search import HITS
-from tasks.calibration.term_weights import DEPTH, AnswerKey, DevQuery, quality
+from tasks.calibration.term_weights import AnswerKey, DevQuery, quality
 from unbundle.ranking.embedding import Vectors
 from unbundle.ranking.fusion import EVIDENCE, evidence, fuse, interleave
 

@@ -24,6 +24,9 @@ from unbundle.ranking.open_set import (
 )
 from unbundle.vision.boxes import Boxes, intersection_over_union
 
+RELIABILITY_BINS = 10
+"""Of the probability that a product is in the catalogue: some dozens of trials fall into each."""
+
 
 @dataclass(frozen=True)
 class Trials:
@@ -128,15 +131,12 @@ def trials(
     )
 
 
-def measure(
-    found: Trials, open_set: Mapping[Modality, OpenSetSettings], bins: int
-) -> dict[str, Any] | None:
+def measure(found: Trials, open_set: Mapping[Modality, OpenSetSettings]) -> dict[str, Any] | None:
     """How well the probability tells known products from unknown ones.
 
     Args:
         found: trials of queries that the calibration has not seen.
         open_set: of the bundle; trials of other modalities do not count.
-        bins: of the reliability curve.
 
     Returns:
         `auroc`; at the bundle's threshold the rates of `false_accepts` (unknown products taken for
@@ -156,7 +156,7 @@ def measure(
         ]
     )
     accepted = probabilities >= np.asarray([one.threshold for one in settings])
-    places = np.minimum((probabilities * bins).astype(int), bins - 1)
+    places = np.minimum((probabilities * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
     return {
         "trials": len(probabilities),
         "auroc": round(float(roc_auc_score(found.known, probabilities)), 6),
@@ -169,7 +169,7 @@ def measure(
                 "probability": round(float(probabilities[places == place].mean()), 4),
                 "known": round(float(found.known[places == place].mean()), 4),
             }
-            for place in range(bins)
+            for place in range(RELIABILITY_BINS)
             if (places == place).any()
         ],
     }

@@ -10,12 +10,10 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.base.params import DEPTH
 from tasks.metrics.ranking import average_precision, instance_coverage
 from unbundle.ranking.embedding import Vectors
 from unbundle.ranking.fusion import interleave
-
-DEPTH = 10
-"""Depth of the rankings that are fitted: the gate reads mAP@10 and coverage@10."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def gather_material(
     order = random.permutation(len(images))[: settings.cutouts.candidates]
     cutouts, refused, counts = _cut(catalogue, [images[row] for row in order], settings)
     photos = [cutout.photo for cutout in cutouts] + refused
-    side = settings.cutouts.side * 2 // 3
+    side = settings.cutouts.image_size * 2 // 3
     sizes = settings.pseudo_bundles
     material = Material(
         cutouts=[cutout for cutout in cutouts if cutout.method in CERTAIN],
@@ -79,4 +79,4 @@ def _cut(
     # Photos that not every method has seen may well show a product that can be cut out.
     unknown = [] if len(cutouts) == settings.cutouts.count else left
     photos = [open_photo(catalogue / image) for image in unknown[: settings.pseudo_bundles.photos]]
-    return cutouts, [shrink(photo, settings.cutouts.side) for photo in photos], counts
+    return cutouts, [shrink(photo, settings.cutouts.image_size) for photo in photos], counts

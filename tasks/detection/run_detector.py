@@ -19,8 +19,11 @@ from unbundle.vision.boxes import Boxes
 from unbundle.vision.imaging import Photo, letterbox, open_photo
 from unbundle.vision.proposals import select_proposals
 
+MATCH_FLOOR = 0.02
+"""Average precision counts boxes from this score on: below are thousands that change nothing."""
+
 Scenes = dict[str, tuple[list[Scene], list[Scene]]]
-"""By split: labelled photos with all boxes down to `detect.match_floor`, for average precision, and
+"""By split: labelled photos with all boxes down to `MATCH_FLOOR`, for average precision, and
 the same photos with the boxes that serving uses."""
 
 
@@ -49,7 +52,9 @@ def sightings(
     """Run the detector over photos, in batches; yields one sighting per photo, in order."""
     for start in range(0, len(images), settings.batch):
         photos = [open_photo(catalogue / image) for image in images[start : start + settings.batch]]
-        inputs, factors = zip(*(letterbox(photo, settings.side) for photo in photos), strict=True)
+        inputs, factors = zip(
+            *(letterbox(photo, settings.image_size) for photo in photos), strict=True
+        )
         boxes, scores = detector.run(None, {"image": np.stack(inputs)})
         for row, photo in enumerate(photos):
             yield Sighting(start + row, photo, boxes[row], scores[row], factors[row])
@@ -85,7 +90,7 @@ def propose(
         if record["split"] in scenes and record["boxes"]:
             truth = np.asarray(record["boxes"], np.float32)
             ranked, served = scenes[record["split"]]
-            ranked.append(Scene(*_select(sighting, settings, settings.match_floor), truth))
+            ranked.append(Scene(*_select(sighting, settings, MATCH_FLOOR), truth))
             served.append(Scene(boxes, scores, truth))
         if sighting.row in shown:
             truth_boxes = record["boxes"] or ()

@@ -33,6 +33,27 @@ from unbundle.base.onnx_session import open_session
 MOST = 12
 """Products of a pseudo-bundle that are trained on: the padded length of its boxes."""
 
+WEIGHT_DECAY = 0.02
+"""Of the head's matrices; vectors are biases and norms, which have none."""
+
+WARMUP = 0.05
+"""Share of the steps in which the learning rate rises."""
+
+MAX_GRAD_NORM = 10.0
+"""Clipped above: only what would blow up, early steps have norms of a few."""
+
+EMA_DECAY = 0.995
+"""Of the weights' moving average, which is what is kept: some 200 steps."""
+
+CANDIDATES = 10
+"""Cells that a product may claim."""
+
+SHARPNESS = 2.0
+"""Exponent of the IoU in the claim."""
+
+BOX_WEIGHT = 2.0
+"""Of the box loss beside the score loss, which is 1."""
+
 LEVELS = ("fine", "middle", "coarse")
 
 
@@ -62,10 +83,12 @@ def train_detector(material: Material, params: Detect, seed: int, checkpoints: P
     checkpoint = checkpoints / f"{_key(material, params, seed)[:16]}.pt"
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        detector = Detector.untrained(DetectorConfig(params.side, **params.model.model_dump()))
+        detector = Detector.untrained(
+            DetectorConfig(params.image_size, **params.model.model_dump())
+        )
     run = _start(detector.head, training, device)
     run.resume(checkpoint)
-    features = _features(detector, params.side)
+    features = _features(detector, params.image_size)
     per_round = -(-training.steps // training.rounds)
     while run.step < training.steps:
         number = run.step // per_round
@@ -82,11 +105,11 @@ def train_detector(material: Material, params: Detect, seed: int, checkpoints: P
     return trained
 
 
-def _features(detector: Detector, side: int) -> onnxruntime.InferenceSession:
+def _features(detector: Detector, image_size: int) -> onnxruntime.InferenceSession:
     """The frozen part of the network on ONNX Runtime: on CPUs twice torch's speed."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.onnx"
-        export_image_network(detector.features, path, "image", side, list(LEVELS))
+        export_image_network(detector.features, path, "image", image_size, list(LEVELS))
         return open_session(path, None, spinning=True, accelerated=True)
 
 
@@ -97,9 +120,9 @@ def _start(head: Head, training: DetectorTraining, device: torch.device) -> Run[
         head,
         training.steps,
         learning_rate=training.learning_rate,
-        weight_decay=training.weight_decay,
-        warmup=training.warmup,
-        ema_decay=training.ema_decay,
+        weight_decay=WEIGHT_DECAY,
+        warmup=WARMUP,
+        ema_decay=EMA_DECAY,
     )
 
 
@@ -130,7 +153,7 @@ Composed = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
 def _composed(
     material: Material, params: Detect, seed: list[int], starts: range
 ) -> Iterator[Composed]:
-    size, side = params.training.batch, params.side
+    size, side = params.training.batch, params.image_size
 
     def composed(start: int) -> Composed:
         random = np.random.default_rng([*seed, start])
@@ -161,7 +184,6 @@ def _chosen(pool: Pool, batch: int, place: int, seed: list[int]) -> Tensor:
 def _advance(
     run: Run[Head], pool: Pool, chosen: Tensor, params: Detect, device: torch.device
 ) -> None:
-    training = params.training
     levels = [
         level[chosen].to(device).float().contiguous(memory_format=torch.channels_last)
         for level in pool.levels
@@ -173,16 +195,16 @@ def _advance(
     score_loss, box_loss = detection_loss(
         boxes,
         logits,
-        cell_centres(params.side, device),
+        cell_centres(params.image_size, device),
         pool.boxes[chosen, :columns].to(device),
         present[:, :columns].to(device),
-        candidates=training.candidates,
-        sharpness=training.sharpness,
-        box_weight=training.box_weight,
+        candidates=CANDIDATES,
+        sharpness=SHARPNESS,
+        box_weight=BOX_WEIGHT,
     )
     run.optimizer.zero_grad()
     (score_loss + box_loss).backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(run.network.parameters(), training.max_grad_norm)
+    torch.nn.utils.clip_grad_norm_(run.network.parameters(), MAX_GRAD_NORM)
     run.optimizer.step()
     run.advance()
 

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from tasks.base.params import Params
+from tasks.base.params import DEPTH, Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
-from tasks.calibration.term_weights import DEPTH
 from tasks.evaluation.ablation_rankings import AblationData, scored
 from tasks.evaluation.ablation_variants import Ablation
 from tasks.evaluation.baselines import BM25, BaselineGallery, TitleIndex, rank_baselines
@@ -77,7 +76,7 @@ def _baselines(workspace: Workspace, material: AblationData) -> pd.DataFrame:
     rows = store.rows_by_id()
 
     def raw(places: list[int]) -> np.ndarray:
-        return seen_parts(store.tokens(places)[:, 0].astype(np.float32), store.features)["raw"]
+        return seen_parts(store.tokens(places)[:, 0].astype(np.float32), store.channels)["raw"]
 
     captions = material.gallery["caption"].tolist()
     best = [rows[photo][0] for photo in material.gallery["id"]]

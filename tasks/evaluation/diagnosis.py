@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.base.params import Evaluate
+from tasks.base.params import DEPTH, Evaluate
 from tasks.base.progress import track
 from tasks.calibration.keypoint_matches import StoredReranker, comparing
 from tasks.calibration.open_set_trials import Trials, products, trials
@@ -56,7 +56,7 @@ def diagnose(
         found: how the index answered, a ranking per query.
         rows: the whole collection.
         bundle: that made it.
-        params: `ks`, of which the first is the depth of misses, `index_k`, `depth`, `match_iou`.
+        params: `depth` of the baselines' rankings, `match_iou`.
     """
     embedding, settings = bundle.embedding, bundle.keypoints
     parts = split_parts(rows.vectors, embedding.parts, embedding.dimensions)
@@ -69,7 +69,7 @@ def diagnose(
     for query, ranking in track(asked, "exact search and baselines"):
         scores = ranking.encoded.vectors @ rows.vectors.T
         diagnosis.recalls += [
-            index_recall(ids, row, rows.ids, params.index_k)
+            index_recall(ids, row, rows.ids, DEPTH)
             for ids, row in zip(ranking.searched, scores, strict=True)
         ]
         encoded = ranking.encoded
@@ -80,8 +80,8 @@ def diagnose(
             settings.photos,
         )
         exact = [_exact(place, row, reranker) for place, row in enumerate(scores)]
-        names = [[rows.ids[item] for item in items[: params.ks[0]]] for items in exact]
-        trace = _trace(query, ranking, names, queries, params.ks[0])
+        names = [[rows.ids[item] for item in items[:DEPTH]] for items in exact]
+        trace = _trace(query, ranking, names, queries, DEPTH)
         diagnosis.misses += attribute(trace, params.match_iou)
         shown = products(encoded.boxes, query.labels, query.boxes, params.match_iou)
         diagnosis.trials[query.id] = trials(

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.base.params import Params
+from tasks.base.params import DEPTH, Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.evaluation.queries import read_queries, retrieve
@@ -28,10 +28,10 @@ def measure_champion(workspace: Workspace, params: Params) -> dict[str, Any]:
             "bundle": search.encoder.bundle.version,
             "rows": search.gallery.count(),
         }
-    values = corrected(rankings, queries.labels, queries.gallery, params.evaluate.ks)
+    values = corrected(rankings, queries.labels, queries.gallery, params.evaluate.depths)
     summaries = {
         f"top{k}": values.summary(k, params.evaluate.resamples, params.seed)
-        for k in params.evaluate.ks
+        for k in params.evaluate.depths
     }
     figures = facts | {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -39,7 +39,7 @@ def measure_champion(workspace: Workspace, params: Params) -> dict[str, Any]:
         "corrected": summaries,
     }
     write_json(workspace.champion_metrics, figures)
-    first = summaries[f"top{params.evaluate.ks[0]}"]
+    first = summaries[f"top{DEPTH}"]
     means = ", ".join(f"{name} {summary['mean']:.3f}" for name, summary in first.items())
     console.print(f"  {facts['collection']}: {means} → {workspace.champion_metrics}")
     return figures

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.table import Table
 
 from tasks.base.curves import Curves, draw_curves, write_curves
-from tasks.base.params import Evaluate, Params
+from tasks.base.params import DEPTH, Evaluate, Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.data.splits import spread
@@ -51,7 +51,7 @@ def write_report(
     The curves are there as CSV for DVC's plots, and as `curves.png` for people.
     """
     worst_first = np.lexsort(
-        (scores.corrected.average_precision[params.ks[0]], scores.corrected.coverage[params.ks[0]])
+        (scores.corrected.average_precision[DEPTH], scores.corrected.coverage[DEPTH])
     )
     places = {
         "answers.jpg": spread(len(queries.labels), params.pictures),
@@ -122,12 +122,11 @@ def reliability_curve(known: Mapping[str, Any] | None) -> Curves:
 
 
 def print_table(scores: Scores, title: str, params: Params) -> None:
-    """Print mAP and coverage at the first of `evaluate.ks`, and the baselines' below."""
-    k = params.evaluate.ks[0]
-    table = Table(f"{title}, 95 % intervals", f"mAP@{k}", f"coverage@{k}")
+    """Print mAP and coverage at `DEPTH`, and the baselines' below."""
+    table = Table(f"{title}, 95 % intervals", f"mAP@{DEPTH}", f"coverage@{DEPTH}")
 
     def row(name: str, values: Corrected) -> None:
-        summary = values.summary(k, params.evaluate.resamples, params.seed)
+        summary = values.summary(DEPTH, params.evaluate.resamples, params.seed)
         cells = ("{mean:.3f} ({low:.3f} to {high:.3f})".format(**summary[key]) for key in summary)
         table.add_row(name, *cells)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.base.params import Params
+from tasks.base.params import DEPTH, Params
 from tasks.calibration.open_set_trials import Trials, measure
 from tasks.evaluation.diagnosis import Diagnosis
 from tasks.evaluation.queries import LabelledQueries
@@ -54,12 +54,12 @@ def score(
         fitted_split: the split that half of the bundle's weights were fitted on, if any.
         params: depths, slices, seed.
     """
-    ks = params.evaluate.ks
+    ks = params.evaluate.depths
     lines = list(rankings.items())
     return Scores(
         corrected=corrected(rankings, queries.labels, queries.gallery, ks),
         official={k: official(lines, queries.labels, queries.gallery, k) for k in ks},
-        slices=slices(queries.frame, queries.gallery, fitted_split, params.evaluate),
+        slices=slices(queries.frame, queries.gallery, fitted_split),
         baselines={
             name: corrected(ranked, queries.labels, queries.gallery, ks)
             for name, ranked in baselines.items()
@@ -76,9 +76,8 @@ def figures(
 ) -> Any:
     """Everything about a collection that `metrics/retrieval.json` holds, as JSON values."""
     settings = params.evaluate
-    first = settings.ks[0]
 
-    def summary(values: Corrected, k: int = first, members: Members | None = None) -> Any:
+    def summary(values: Corrected, k: int = DEPTH, members: Members | None = None) -> Any:
         return values.summary(k, settings.resamples, params.seed, members)
 
     pairs = sum(len(set(labels)) for labels in queries.labels.values())
@@ -92,7 +91,7 @@ def figures(
             ),
             "digest": queries.digest,
         },
-        "corrected": {f"top{k}": summary(scores.corrected, k) for k in settings.ks},
+        "corrected": {f"top{k}": summary(scores.corrected, k) for k in settings.depths},
         "official": {f"top{k}": result.as_json() for k, result in scores.official.items()},
         "official_failures": {
             f"top{k}": len(result.failures) for k, result in scores.official.items()
@@ -107,12 +106,12 @@ def figures(
             name: {"queries": int(members.sum()), **summary(scores.corrected, members=members)}
             for name, members in scores.slices.items()
         },
-        f"misses_at_{first}": {
+        f"misses_at_{DEPTH}": {
             "products_asked": pairs,
             **{cause: causes[cause] for cause in CAUSES},
         },
-        "known": _known(scores, diagnosis, open_set, settings.reliability_bins),
-        "index": {f"recall@{settings.index_k}": round(float(np.mean(diagnosis.recalls)), 6)},
+        "known": _known(scores, diagnosis, open_set),
+        "index": {f"recall@{DEPTH}": round(float(np.mean(diagnosis.recalls)), 6)},
     }
 
 
@@ -120,7 +119,6 @@ def _known(
     scores: Scores,
     diagnosis: Diagnosis,
     open_set: Mapping[Modality, OpenSetSettings],
-    bins: int,
 ) -> dict[str, Any] | None:
     held_out = scores.slices.get("held out")
     unseen = Trials.joined(
@@ -130,4 +128,4 @@ def _known(
             if held_out is None or held_out[place]
         ]
     )
-    return measure(unseen, open_set, bins)
+    return measure(unseen, open_set)

@@ -114,7 +114,7 @@ def _official(
 ) -> dict[str, Any]:
     by_k: dict[str, Official] = {
         f"top{k}": official(lines, annotated.queries, annotated.gallery, k)
-        for k in params.evaluate.ks
+        for k in params.evaluate.depths
     }
     return {
         "official": {name: result.as_json() for name, result in by_k.items()},
@@ -134,8 +134,8 @@ def _corrected(
         if query in rankings:
             raise UserError(f"{path}: query {query} comes twice; keep one line of it")
         rankings[query] = ids[: params.evaluate.depth]
-    result = corrected(rankings, annotated.queries, annotated.gallery, params.evaluate.ks)
+    result = corrected(rankings, annotated.queries, annotated.gallery, params.evaluate.depths)
     resamples, seed = params.evaluate.resamples, params.seed
     return {
-        "corrected": {f"top{k}": result.summary(k, resamples, seed) for k in params.evaluate.ks}
+        "corrected": {f"top{k}": result.summary(k, resamples, seed) for k in params.evaluate.depths}
     }

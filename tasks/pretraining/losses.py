@@ -20,6 +20,10 @@ from tasks.pretraining.batches import Batch
 SECOND_PASS = ("joint", "visual", "title", "align", "read")
 """Losses that need the second pass."""
 
+SOFT, HARD = 8.0, 1e6
+"""Sharpness of the titles' likeness: with soft targets, and without, where only photos of equal
+titles count as the same product."""
+
 
 class CaptureForPretraining(nn.Module):
     """CAPTURE with its pretext tasks.
@@ -48,7 +52,8 @@ class CaptureForPretraining(nn.Module):
         Over several processes a scalar is this one's share: their average is the whole batch's.
         """
         ids, mask = batch.clean.ids, batch.clean.mask
-        targets = title_targets(ids, mask, self.idf, self.params.title_sharpness)[batch.place]
+        sharpness = SOFT if self.params.soft_targets else HARD
+        targets = title_targets(ids, mask, self.idf, sharpness)[batch.place]
         shown = self._hidden(batch.visual, batch.masked_regions[0])
         losses, first = self._first_pass(batch, shown, targets)
         wanted = self.params.losses.model_dump()

@@ -19,6 +19,15 @@ from tasks.pretraining.losses import CaptureForPretraining
 from tasks.training.run import Run
 from unbundle.base.errors import UserError
 
+WEIGHT_DECAY = 0.05
+"""Of matrices; vectors are biases and norms, which have none."""
+
+WARMUP = 0.1
+"""Share of the steps in which the learning rate rises."""
+
+MAX_GRAD_NORM = 1.0
+"""Clipped above."""
+
 
 def start(
     pairs: Pairs, params: Params, kind: type[CaptureForPretraining] = CaptureForPretraining
@@ -50,8 +59,8 @@ def start(
         network,
         pairs.steps_per_epoch * settings.epochs,
         learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        warmup=settings.warmup,
+        weight_decay=WEIGHT_DECAY,
+        warmup=WARMUP,
         fused=True,
     )
 
@@ -103,7 +112,7 @@ def train(
         losses = network(batch.part(*share))
         optimizer.zero_grad()
         accelerator.backward(sum(weights[name] * loss for name, loss in losses.items()))
-        accelerator.clip_grad_norm_(network.parameters(), settings.max_grad_norm)
+        accelerator.clip_grad_norm_(network.parameters(), MAX_GRAD_NORM)
         optimizer.step()
         run.advance()
         values = accelerator.reduce(torch.stack([*losses.values()]).detach().float(), "mean")

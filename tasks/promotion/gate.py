@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from tasks.base.params import Params
+from tasks.base.params import DEPTH, Params
 from tasks.metrics.ranking import Values, bootstrap
 
 
@@ -21,7 +21,7 @@ class Measurement:
 
     Attributes:
         collection: its real name, never an alias.
-        average_precision: corrected AP at the first of `evaluate.ks`, per query `[N]`.
+        average_precision: corrected AP at `DEPTH`, per query `[N]`.
         coverage: instance coverage at the same K, per query `[N]`.
         latency_ms: median time of one query, photo to hits, on the machine that decides.
     """
@@ -114,18 +114,16 @@ def decide(candidate: Candidate, champion: Measurement | None, params: Params) -
 
 
 def _rules(candidate: Candidate, champion: Measurement | None, params: Params) -> Iterator[Rule]:
-    limits, k = params.promote, params.evaluate.ks[0]
+    limits = params.promote
     yield _rows(candidate)
     for network, cosine in candidate.cosines.items():
         yield _at_least(f"ONNX parity of {network}", cosine, limits.min_cosine)
     for network, cosine in candidate.int8_cosines.items():
         yield _at_least(f"int8 cosine of {network}", cosine, limits.min_int8_cosine)
     if candidate.int8_gain is not None:
-        yield _at_least("int8 mAP@10 less fp32's", candidate.int8_gain, -limits.max_int8_loss)
-    yield _at_least(
-        f"index recall@{params.evaluate.index_k}", candidate.index_recall, limits.min_index_recall
-    )
-    ap, coverage = f"mAP@{k}", f"coverage@{k}"
+        yield _at_least(f"int8 mAP@{DEPTH} less fp32's", candidate.int8_gain, -limits.max_int8_loss)
+    yield _at_least(f"index recall@{DEPTH}", candidate.index_recall, limits.min_index_recall)
+    ap, coverage = f"mAP@{DEPTH}", f"coverage@{DEPTH}"
     yield _at_least(ap, float(candidate.average_precision.mean()), limits.min_average_precision)
     yield _at_least(coverage, float(candidate.coverage.mean()), limits.min_coverage)
     if champion is None:

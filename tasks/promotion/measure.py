@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.base.params import Evaluate, Params
+from tasks.base.params import DEPTH, Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.evaluation.queries import LabelledQueries, median_latencies, read_queries, retrieve
@@ -54,7 +54,7 @@ def measure(
             bundle is gone; the candidate cannot hold a live change.
     """
     queries = read_queries(workspace, params)
-    figures, table = _figures(workspace, receipt, queries, params.evaluate)
+    figures, table = _figures(workspace, receipt, queries)
     uri = milvus_uri(workspace, params.ingest)
     with ExitStack() as opened:
         candidate = opened.enter_context(ProductSearch(workspace.bundle, uri, receipt.collection))
@@ -66,8 +66,8 @@ def measure(
         if served is not None:
             opened.enter_context(served)
         searches = [candidate] if served is None else [candidate, served]
-        count, k = params.evaluate.latency_queries, params.evaluate.ks[0]
-        latencies = median_latencies(searches, queries, count, k)
+        count = params.evaluate.latency_queries
+        latencies = median_latencies(searches, queries, count, DEPTH)
         shown = _candidate(workspace, figures, table, candidate, queries, latencies[0], params)
         if champion is not None:
             shown = _replayed(shown, workspace, candidate, params)
@@ -77,7 +77,7 @@ def measure(
 
 
 def _figures(
-    workspace: Workspace, receipt: Receipt, queries: LabelledQueries, params: Evaluate
+    workspace: Workspace, receipt: Receipt, queries: LabelledQueries
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     path, table = workspace.retrieval_metrics, workspace.retrieval_report / QUERY_TABLE
     if not path.is_file() or not table.is_file():
@@ -92,7 +92,7 @@ def _figures(
     if figures["queries"]["digest"] != queries.digest:
         raise UserError(f"{path}: figures of other queries; run `dvc repro evaluate`")
     by_query = pd.read_parquet(table)
-    if f"mAP@{params.ks[0]}" not in by_query or f"recall@{params.index_k}" not in figures["index"]:
+    if f"mAP@{DEPTH}" not in by_query or f"recall@{DEPTH}" not in figures["index"]:
         raise UserError(f"{path}: figures at other depths; run `dvc repro evaluate`")
     return figures, by_query
 
@@ -125,13 +125,12 @@ def _candidate(
     latency_ms: float,
     params: Params,
 ) -> Candidate:
-    k = params.evaluate.ks[0]
     bundle = search.encoder.bundle
     int8 = bundle.int8
     return Candidate(
         collection=search.gallery.name,
-        average_precision=table[f"mAP@{k}"].to_numpy(),
-        coverage=table[f"coverage@{k}"].to_numpy(),
+        average_precision=table[f"mAP@{DEPTH}"].to_numpy(),
+        coverage=table[f"coverage@{DEPTH}"].to_numpy(),
         latency_ms=latency_ms,
         slices={
             name.removeprefix(SLICE): table[name].to_numpy()
@@ -143,7 +142,7 @@ def _candidate(
         if int8
         else {},
         int8_gain=int8.cost.average_precision.mean if int8 and int8.cost else None,
-        index_recall=figures["index"][f"recall@{params.evaluate.index_k}"],
+        index_recall=figures["index"][f"recall@{DEPTH}"],
         rows=search.gallery.count(),
         gallery=_expected_rows(workspace, search.gallery, queries),
     )
@@ -169,7 +168,6 @@ def _expected_rows(workspace: Workspace, gallery: Gallery, queries: LabelledQuer
 def _champion(
     search: ProductSearch, queries: LabelledQueries, latency_ms: float, params: Params
 ) -> Measurement:
-    k = params.evaluate.ks[0]
     rankings = retrieve(search, queries, params.evaluate.depth).merged(queries)
     # What came live after the candidate's catalogue was read takes no rank: the candidate was
     # measured without it, and will have it, too.
@@ -177,10 +175,10 @@ def _champion(
         query: [item for item in ranking if item in queries.gallery]
         for query, ranking in rankings.items()
     }
-    values = corrected(rankings, queries.labels, queries.gallery, [k])
+    values = corrected(rankings, queries.labels, queries.gallery, [DEPTH])
     return Measurement(
         collection=search.gallery.name,
-        average_precision=values.average_precision[k],
-        coverage=values.coverage[k],
+        average_precision=values.average_precision[DEPTH],
+        coverage=values.coverage[DEPTH],
         latency_ms=latency_ms,
     )

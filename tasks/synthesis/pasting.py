@@ -6,10 +6,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.base.params import PseudoBundles
 from tasks.synthesis.pseudo_bundle_material import Box, Pixels
 from tasks.synthesis.sprites import Sprite
 from unbundle.vision.imaging import Photo
+
+MIRRORED = 0.5
+"""Share of products that are mirrored: print then cannot be what tells a product."""
+
+STRETCH = 0.12
+"""Standard deviation of the logarithm by which a side grows and the other shrinks: perspective, and
+packs of other proportions."""
+
+COLOUR = 0.08
+"""Standard deviation of gains, of all channels together and of each: exposure, white balance."""
+
+SHADOWS = 0.4
+"""Share of products that throw a shadow: many shops cut it away."""
+
+STICKERS = 0.08
+"""Share of products with a price or promotion sticker."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +37,12 @@ class Placed:
 
 
 def transform(
-    sprite: Sprite, size: float, angle: float, params: PseudoBundles, random: np.random.Generator
+    sprite: Sprite,
+    size: float,
+    angle: float,
+    random: np.random.Generator,
+    *,
+    mirrored: float = MIRRORED,
 ) -> Sprite:
     """Scale, stretch, turn, mirror and recolour a sprite.
 
@@ -30,12 +50,12 @@ def transform(
         sprite: the product.
         size: geometric mean of its sides afterwards, before it is turned, in pixels.
         angle: in degrees.
-        params: how much colours and proportions may change.
         random: decides the rest.
+        mirrored: how likely it is mirrored, 0 to 1.
     """
     height, width = sprite.alpha.shape
     factor = max(size, 8) / np.sqrt(height * width)
-    stretch = np.exp(random.normal(0, params.stretch))
+    stretch = np.exp(random.normal(0, STRETCH))
     across, down = factor * stretch, factor / stretch
     pixels, alpha = sprite.pixels, sprite.alpha
     if factor < 0.6:
@@ -45,7 +65,7 @@ def transform(
         width, height, across, down = *target, 1.0, 1.0
     matrix = cv2.getRotationMatrix2D((width * across / 2, height * down / 2), angle, 1.0)
     matrix = matrix @ np.diag([across, down, 1.0])
-    if random.random() < params.mirrored:
+    if random.random() < mirrored:
         matrix = matrix @ np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]], np.float64)
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]])
     reached = corners @ matrix.T
@@ -59,28 +79,24 @@ def transform(
     if not wide:
         return Sprite(turned, mask)
     rows, columns = slice(y, y + tall), slice(x, x + wide)
-    return Sprite(recolour(turned[rows, columns], params, random), mask[rows, columns])
+    return Sprite(recolour(turned[rows, columns], random), mask[rows, columns])
 
 
 def _resized(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def recolour(pixels: Photo, params: PseudoBundles, random: np.random.Generator) -> Photo:
+def recolour(pixels: Photo, random: np.random.Generator) -> Photo:
     """Change exposure and white balance a little."""
-    gain = 1 + random.normal(0, params.colour, 3) + random.normal(0, params.colour)
-    shift = random.normal(0, 255 * params.colour / 2)
+    gain = 1 + random.normal(0, COLOUR, 3) + random.normal(0, COLOUR)
+    shift = random.normal(0, 255 * COLOUR / 2)
     levels = np.arange(256)[:, None] * gain + shift
     table = np.clip(levels, 0, 255).astype(np.uint8)[None]
     return np.asarray(cv2.LUT(pixels, table), np.uint8)
 
 
 def paste(
-    canvas: Pixels,
-    sprite: Sprite,
-    spot: tuple[int, int],
-    params: PseudoBundles,
-    random: np.random.Generator,
+    canvas: Pixels, sprite: Sprite, spot: tuple[int, int], random: np.random.Generator
 ) -> Placed:
     """Draw a sprite with its shadow."""
     height, width = canvas.shape[:2]
@@ -91,14 +107,14 @@ def paste(
     pixels = int((sprite.alpha > 127).sum())
     if x1 <= x0 or y1 <= y0 or not pixels:
         return Placed((0.0, 0.0, 0.0, 0.0), visible, max(pixels, 1))
-    if random.random() < params.shadows:
+    if random.random() < SHADOWS:
         _shadow(canvas, sprite, spot, random)
     part = slice(y0 - y, y1 - y), slice(x0 - x, x1 - x)
     weight = sprite.alpha[part][..., None].astype(np.float32) / 255
     area = canvas[y0:y1, x0:x1]
     area += (sprite.pixels[part] - area) * weight
     visible[y0:y1, x0:x1] = sprite.alpha[part] > 127
-    if random.random() < params.stickers:
+    if random.random() < STICKERS:
         _sticker(canvas, (x0, y0, x1, y1), random)
     return Placed((x0, y0, x1, y1), visible, pixels)
 

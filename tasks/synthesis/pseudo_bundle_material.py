@@ -15,6 +15,9 @@ Pixels = NDArray[np.float32]
 
 Box = tuple[float, float, float, float]
 
+MIN_VISIBLE = 0.35
+"""Share of a product that is left to see; what shows less is not searched for and has no box."""
+
 
 @dataclass(frozen=True)
 class Material:

@@ -16,8 +16,8 @@ from tasks.base.params import PseudoBundles
 from tasks.synthesis.backgrounds import draw_background
 from tasks.synthesis.clutter import add_badge, scatter_clutter
 from tasks.synthesis.collages import collage, photograph
-from tasks.synthesis.pasting import Placed, paste, transform
-from tasks.synthesis.pseudo_bundle_material import Box, Material, Pixels
+from tasks.synthesis.pasting import COLOUR, Placed, paste, transform
+from tasks.synthesis.pseudo_bundle_material import MIN_VISIBLE, Box, Material, Pixels
 from tasks.synthesis.random_choice import choose
 from tasks.synthesis.shelves_boxes_hands import (
     add_box,
@@ -33,6 +33,30 @@ from unbundle.vision.imaging import PADDING, Photo
 Spot = tuple[int, int]
 """Where a sprite's top left corner goes: x, y in pixels."""
 
+MIN_ASPECT = 0.5
+"""Shorter to longer side of a bundle photo, at least."""
+
+MAX_HELD = 2
+"""Products in a bundle that is held, each in a hand of its own."""
+
+MIN_SCALE, MAX_SCALE = 0.45, 1.05
+"""A product's size over the photo's, if it is alone; shrinks with the root of their number."""
+
+SCALE_JITTER = 0.4
+"""Of a product's size around its bundle's."""
+
+OVERLAPS = 0.75
+"""Share of bundles whose products may overlap."""
+
+MAX_OVERLAP = 0.65
+"""Of the smaller box, how much of it overlaps: what is covered more has nearly no pixels left."""
+
+ROTATION = 12.0
+"""Degrees, standard deviation: products stand, more or less."""
+
+BLUR, NOISE, JPEG = 0.15, 0.4, 0.4
+"""Shares of pictures that are blurred, noisy, and saved with JPEG's blocks, each by itself."""
+
 TRIES = 12
 """Random places tried for a product before it is left out."""
 
@@ -45,7 +69,7 @@ class PseudoBundle:
     """A letterboxed picture and the products in it.
 
     Attributes:
-        image: RGB uint8 `[side, side, 3]`.
+        image: RGB uint8 `[image_size, image_size, 3]`.
         boxes: `[N, 4]` float32, in pixels of `image`.
     """
 
@@ -54,24 +78,24 @@ class PseudoBundle:
 
 
 def compose(
-    material: Material, side: int, params: PseudoBundles, random: np.random.Generator
+    material: Material, image_size: int, params: PseudoBundles, random: np.random.Generator
 ) -> PseudoBundle:
     """Make one pseudo-bundle; the same generator state gives the same bundle."""
-    long, short = side, int(side * random.uniform(params.min_aspect, 1.0))
+    long, short = image_size, int(image_size * random.uniform(MIN_ASPECT, 1.0))
     if random.random() < 0.4:
-        short = side
+        short = image_size
     width, height = (long, short) if random.random() < 0.5 else (short, long)
     draw = random.random()
     if draw < params.collage and (material.photos or material.cutouts):
-        canvas, boxes = collage(material, width, height, params, random)
+        canvas, boxes = collage(material, width, height, random)
     elif draw < params.collage + params.single and material.cutouts:
-        canvas, boxes = photograph(material, width, height, params, random)
+        canvas, boxes = photograph(material, width, height, random)
     else:
         canvas, boxes = _scatter(material, width, height, params, random)
     if random.random() < params.badges:
         canvas = add_badge(canvas, random)
-    image = np.full((side, side, 3), round(PADDING * 255), np.uint8)
-    image[:height, :width] = photographed(canvas, params, random)
+    image = np.full((image_size, image_size, 3), round(PADDING * 255), np.uint8)
+    image[:height, :width] = photographed(canvas, random)
     return PseudoBundle(image, np.asarray(boxes, np.float32).reshape(-1, 4))
 
 
@@ -90,7 +114,7 @@ def _scatter(
         canvas, placed = _held(canvas, material, params, random)
     else:
         canvas, placed = _loose(canvas, material, params, random)
-    shown = [one for one in placed if one.visible.sum() >= params.min_visible * one.pixels]
+    shown = [one for one in placed if one.visible.sum() >= MIN_VISIBLE * one.pixels]
     return canvas, [one.box for one in shown]
 
 
@@ -103,7 +127,7 @@ def _loose(
     """On a ground: in a row, anywhere, or seen from above and so at any angle."""
     height, width = canvas.shape[:2]
     count = int(random.integers(1, params.max_products + 1))
-    limit = _limit(params, random)
+    limit = overlap_limit(MAX_OVERLAP, random)
     flat = random.random() < params.flat_lays
     sprites = _sprites(material, count, np.sqrt(width * height), flat, params, random)
     if not flat and random.random() < params.rows:
@@ -111,7 +135,7 @@ def _loose(
         spots = _in_row(sprites, width, height, floor, limit, random)
     else:
         spots = _anywhere(sprites, width, height, limit, random)
-    return canvas, _paste_all(canvas, spots, params, random)
+    return canvas, _paste_all(canvas, spots, random)
 
 
 def _on_shelf(
@@ -119,7 +143,7 @@ def _on_shelf(
 ) -> Arranged:
     height, width = canvas.shape[:2]
     canvas, floors = add_shelf(canvas, random)
-    limit = _limit(params, random)
+    limit = overlap_limit(MAX_OVERLAP, random)
     placed: list[Placed] = []
     for floor in floors:
         count = int(random.integers(1, params.max_products // len(floors) + 1))
@@ -128,7 +152,7 @@ def _on_shelf(
         # What is taller than the room between two boards stands elsewhere.
         sprites = (sprite for sprite in drawn if sprite.alpha.shape[0] <= floors[0])
         spots = _in_row(sprites, width, height, floor, limit, random)
-        placed += _paste_all(canvas, spots, params, random)
+        placed += _paste_all(canvas, spots, random)
     return canvas, placed
 
 
@@ -143,8 +167,8 @@ def _in_box(
     floor = min(edge + (bottom - edge) * random.uniform(0.0, 0.9), height)
     drawn = _sprites(material, count, np.sqrt(width * edge), False, params, random)
     sprites = (sprite for sprite in drawn if sprite.alpha.shape[0] <= floor)
-    spots = _in_row(sprites, width, height, floor, _limit(params, random), random)
-    placed = _paste_all(canvas, spots, params, random)
+    spots = _in_row(sprites, width, height, floor, overlap_limit(MAX_OVERLAP, random), random)
+    placed = _paste_all(canvas, spots, random)
     canvas, hidden = close_box(canvas, wall, random)
     for number, one in enumerate(placed):
         one.visible[hidden] = False
@@ -159,37 +183,34 @@ def _held(
 ) -> Arranged:
     """Held in a hand, or each in its own."""
     height, width = canvas.shape[:2]
-    count = int(random.integers(1, params.max_held + 1))
+    count = int(random.integers(1, MAX_HELD + 1))
     sprites = _sprites(material, count, np.sqrt(width * height), False, params, random)
     placed: list[Placed] = []
     for sprite, spot in _anywhere(sprites, width, height, 0.0, random):
         down, across = sprite.alpha.shape
         box = (spot[0], spot[1], spot[0] + across, spot[1] + down)
         canvas, hand = reach_in(canvas, box, random)
-        placed += _paste_all(canvas, [(sprite, spot)], params, random)
+        placed += _paste_all(canvas, [(sprite, spot)], random)
         canvas = close_fingers(canvas, hand, box, random)
     return canvas, placed
 
 
 def _paste_all(
-    canvas: Pixels,
-    spots: Iterable[tuple[Sprite, Spot]],
-    params: PseudoBundles,
-    random: np.random.Generator,
+    canvas: Pixels, spots: Iterable[tuple[Sprite, Spot]], random: np.random.Generator
 ) -> list[Placed]:
     """Paste sprites one after the other; each hides what is below it."""
     placed: list[Placed] = []
     for sprite, spot in spots:
-        fresh = paste(canvas, sprite, spot, params, random)
+        fresh = paste(canvas, sprite, spot, random)
         for before in placed:
             before.visible[fresh.visible] = False
         placed.append(fresh)
     return placed
 
 
-def _limit(params: PseudoBundles, random: np.random.Generator) -> float:
-    """How much products may overlap in a bundle, of the smaller box."""
-    return random.uniform(0, params.max_overlap) if random.random() < params.overlaps else 0.0
+def overlap_limit(most: float, random: np.random.Generator) -> float:
+    """How much products may overlap in one bundle: up to `most` of a box, in others not at all."""
+    return random.uniform(0, most) if random.random() < OVERLAPS else 0.0
 
 
 def _sprites(
@@ -201,13 +222,13 @@ def _sprites(
     random: np.random.Generator,
 ) -> Iterator[Sprite]:
     """A bundle's products, sized for a picture of `room` pixels squared; `flat` ones are turned."""
-    common = random.uniform(params.min_scale, params.max_scale) / np.sqrt(count)
+    common = random.uniform(MIN_SCALE, MAX_SCALE) / np.sqrt(count)
     repeated = _pick(material, params, random) if random.random() < params.repeats else None
     for _ in range(count):
-        size = common * random.uniform(1 - params.scale_jitter, 1 + params.scale_jitter)
-        angle = random.uniform(0, 360) if flat else random.normal(0, params.rotation)
+        size = common * random.uniform(1 - SCALE_JITTER, 1 + SCALE_JITTER)
+        angle = random.uniform(0, 360) if flat else random.normal(0, ROTATION)
         sprite = repeated or _pick(material, params, random)
-        yield transform(sprite, size * room, angle, params, random)
+        yield transform(sprite, size * room, angle, random)
 
 
 def _pick(material: Material, params: PseudoBundles, random: np.random.Generator) -> Sprite:
@@ -262,19 +283,19 @@ def _anywhere(
             yield sprite, (round(x[first]), round(y[first]))
 
 
-def photographed(canvas: Pixels, params: PseudoBundles, random: np.random.Generator) -> Photo:
+def photographed(canvas: Pixels, random: np.random.Generator) -> Photo:
     """Camera and shop: light, blur, noise and JPEG blocks."""
     height, width = canvas.shape[:2]
-    canvas *= np.float32(1 + random.normal(0, params.colour))
-    if random.random() < params.blur:
+    canvas *= np.float32(1 + random.normal(0, COLOUR))
+    if random.random() < BLUR:
         blurred = cv2.GaussianBlur(canvas, (0, 0), random.uniform(0.4, 1.2))
         canvas = np.asarray(blurred, np.float32)
-    if random.random() < params.noise:
+    if random.random() < NOISE:
         # Grey grain is cheaper than colour and what small sensors show most.
         noise = random.standard_normal((height, width, 1), np.float32)
         canvas = canvas + noise * np.float32(random.uniform(2, 14))
     finished = np.clip(canvas, 0, 255).astype(np.uint8)
-    if random.random() < params.jpeg:
+    if random.random() < JPEG:
         quality = int(random.integers(35, 95))
         coded = cv2.imencode(".jpg", finished, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         finished = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)

@@ -37,47 +37,47 @@ def extract(
     backbone = load_backbone(params.backbone, params.grid)
     session = backbone_session(workspace.features / BACKBONE)
     images = dict(zip(manifest.index.tolist(), manifest["image"].tolist(), strict=True))
-    cut = box_crops(workspace.catalogue, proposals, images, params.side)
+    cut = box_crops(workspace.catalogue, proposals, images, params.image_size)
     tokens = visual_tokens(session, backbone, cut, params.batch)
     places = box_geometry(proposals, manifest)
     return FeatureStore(
-        proposals.reset_index(drop=True), places, (tokens,), len(tokens), backbone.features
+        proposals.reset_index(drop=True), places, (tokens,), len(tokens), backbone.channels
     )
 
 
 def box_crops(
-    folder: Path, proposals: pd.DataFrame, images: dict[str, str], side: int
+    folder: Path, proposals: pd.DataFrame, images: dict[str, str], image_size: int
 ) -> Iterator[NDArray[np.uint8]]:
-    """Crops uint8 RGB `[n, side, side, 3]` of each photo's boxes, photo by photo.
+    """Crops uint8 RGB `[n, image_size, image_size, 3]` of each photo's boxes, photo by photo.
 
     Args:
         folder: of the catalogue.
         proposals: columns id, x0, y0, x1, y1 (pixels); the rows of a photo follow each other.
         images: path in the folder by id.
-        side: of a crop, pixels.
+        image_size: of a crop, pixels.
     """
     groups = [(str(photo), rows) for photo, rows in proposals.groupby("id", sort=False)]
 
     def cut(group: tuple[str, pd.DataFrame]) -> NDArray[np.uint8]:
         photo = open_photo(folder / images[group[0]])
-        return crops(photo, boxes_of(group[1]), side)
+        return crops(photo, boxes_of(group[1]), image_size)
 
     # One thread decodes the next photos while torch computes.
     with ThreadPoolExecutor(1) as pool:
         yield from pool.map(cut, groups)
 
 
-def export_backbone(backbone: Backbone, path: Path, side: int) -> None:
+def export_backbone(backbone: Backbone, path: Path, image_size: int) -> None:
     """Write the backbone as ONNX.
 
     Args:
         backbone: the network.
         path: of the file.
-        side: of its square input, pixels.
+        image_size: of its square input, pixels.
     """
     # Twice as fast as torch on a CPU, and the very network that serving runs.
     with atomic_file(path) as temporary:
-        export_image_network(backbone, temporary, "crops", side, ["tokens"])
+        export_image_network(backbone, temporary, "crops", image_size, ["tokens"])
 
 
 def backbone_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
@@ -101,7 +101,7 @@ def visual_tokens(
     Args:
         session: the backbone.
         backbone: how its input is normalised.
-        cut: crops uint8 RGB `[n, side, side, 3]`, N in all.
+        cut: crops uint8 RGB `[n, image_size, image_size, 3]`, N in all.
         batch: crops that go through at once.
     """
     pixels = np.concatenate(list(cut))

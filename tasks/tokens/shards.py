@@ -82,7 +82,7 @@ def finish(
     index: pd.DataFrame,
     places: NDArray[np.float32],
     shard_rows: int,
-    features: int,
+    channels: int,
     target: Path,
 ) -> None:
     """Write what belongs to the shards in `work` and put the folder in place of `target`."""
@@ -90,7 +90,7 @@ def finish(
         np.save(temporary, places)
     with atomic_file(work / "index.parquet") as temporary:
         index.to_parquet(temporary, index=False)
-    write_json(work / "features.json", {"shard_rows": shard_rows, "features": features})
+    write_json(work / "features.json", {"shard_rows": shard_rows, "features": channels})
     shutil.rmtree(target, ignore_errors=True)
     work.replace(target)
 

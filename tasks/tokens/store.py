@@ -21,14 +21,14 @@ class FeatureStore:
         geometry: float32 `[N, 5]`, see `unbundle.vision.imaging.geometry`.
         shards: float16 `[rows, 1 + grid * grid, dimension]`, memory-mapped.
         shard_rows: rows of each shard but the last.
-        features: channels of the feature map, which come first; a token's others are its colours.
+        channels: of the feature map, which come first; a token's others are its colours.
     """
 
     index: pd.DataFrame
     geometry: NDArray[np.float32]
     shards: tuple[Tokens, ...]
     shard_rows: int
-    features: int
+    channels: int
 
     @classmethod
     def open(cls, folder: Path) -> "FeatureStore":

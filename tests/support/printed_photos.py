@@ -9,7 +9,7 @@ from unbundle.vision.keypoints import ROOTSIFT, KeypointSettings
 Photo = NDArray[np.uint8]
 
 SETTINGS = KeypointSettings(
-    side=224,
+    image_size=224,
     count=200,
     contrast=0.02,
     edge=20,

@@ -34,7 +34,7 @@ def settings(tmp_path: Path) -> Params:
     params = load_params(tmp_path / "params.yaml")
     training = params.detect.training.model_copy(update={"steps": STEPS, "checkpoint_steps": 2})
     cutouts = params.detect.cutouts.model_copy(update={"count": 6, "candidates": 10})
-    changed = {"training": training, "cutouts": cutouts, "side": 64, "pictures": 2}
+    changed = {"training": training, "cutouts": cutouts, "image_size": 64, "pictures": 2}
     return params.model_copy(update={"detect": params.detect.model_copy(update=changed)})
 
 
@@ -105,7 +105,7 @@ def test_the_saved_detector_makes_the_same_proposals(run: tuple[Workspace, Param
     detector = Detector.from_pretrained(workspace.detector).eval()
     table = pq.read_table(workspace.proposals).to_pandas()
     photo = open_photo(workspace.catalogue / "images/9.png")
-    image, factor = letterbox(photo, params.detect.side)
+    image, factor = letterbox(photo, params.detect.image_size)
     with torch.inference_mode():
         boxes, scores = (output[0].numpy() for output in detector(torch.from_numpy(image)[None]))
     found, _ = select_proposals(

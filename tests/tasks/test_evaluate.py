@@ -49,7 +49,7 @@ def test_the_figures_are_those_of_the_written_rankings(
     gallery = {name: row[0] for name, row in labels(evaluated, "gallery").items()}
     assert [query for query, _ in rankings] == list(queries)
     found = metrics(evaluated)
-    for k in tiny_params.evaluate.ks:
+    for k in tiny_params.evaluate.depths:
         expected = official(rankings, queries, gallery, k).as_json()
         assert found["official"][f"top{k}"] == pytest.approx(expected, rel=0, abs=1e-12)
         values = corrected(dict(rankings), queries, gallery, [k])
@@ -110,7 +110,7 @@ def test_the_curves_are_those_of_the_figures(evaluated: Workspace, tiny_params: 
     coverage = pd.read_csv(evaluated.retrieval_report / "coverage.csv")
     assert list(coverage["k"]) == list(range(1, tiny_params.evaluate.depth + 1))
     found = metrics(evaluated)
-    for k in tiny_params.evaluate.ks:
+    for k in tiny_params.evaluate.depths:
         mean = found["corrected"][f"top{k}"]["coverage"]["mean"]
         assert coverage["CAPTURE"][k - 1] == pytest.approx(mean, abs=2e-6)
     assert coverage["image"][9] == pytest.approx(

@@ -33,8 +33,9 @@ def workspace(
     """An exported bundle of untrained networks on the pretrained backbone."""
     folder = tmp_path_factory.mktemp("export")
     workspace = Workspace(Path(shutil.copytree(viewed, folder, dirs_exist_ok=True)))
-    side, model = tiny_params.detect.side, tiny_params.pretrain.model
-    detector = Detector.untrained(DetectorConfig(side=side, head_width=8, depths=(1, 1, 1))).eval()
+    size, model = tiny_params.detect.image_size, tiny_params.pretrain.model
+    config = DetectorConfig(image_size=size, head_width=8, depths=(1, 1, 1))
+    detector = Detector.untrained(config).eval()
     detector.save_pretrained(workspace.detector)
     export_detector(detector, workspace.detector_network)
     tokenizer = train_tokenizer(["serum rose"], 100)

@@ -192,10 +192,13 @@ def test_a_champion_of_another_catalogue_is_measured_and_loses(
     assert rule.figures["mean"] > 0.9
 
 
-def test_old_figures_are_refused(world: Workspace, params: Params) -> None:
-    evaluate_settings = params.evaluate.model_copy(update={"ks": (5, 10)})
-    with pytest.raises(UserError, match="figures at other depths; run `dvc repro evaluate`"):
-        promote(world, params.model_copy(update={"evaluate": evaluate_settings}))
+def test_old_figures_are_refused(
+    world: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.promotion.measure.DEPTH", 5)
+        with pytest.raises(UserError, match="figures at other depths; run `dvc repro evaluate`"):
+            promote(world, params)
     new_bundle(world, seed=5)
     ingest(world, params)
     with pytest.raises(UserError, match=r"retrieval\.json: figures of products_\w+, the candidate"):

@@ -30,15 +30,18 @@ class BundleFormatError(UserError):
 
 
 class BundleSection(BaseModel):
-    """A frozen part of `bundle.json`; keys that a newer exporter adds are ignored."""
+    """A frozen part of `bundle.json`; keys that a newer exporter adds are ignored.
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    Some fields stand there under an older name: their alias, which the format keeps.
+    """
+
+    model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
 
 
 class DetectorSettings(BundleSection):
     """From photo to proposals."""
 
-    side: int = Field(ge=1)
+    image_size: int = Field(ge=1, alias="side")
     """Of the letterboxed input, in pixels."""
     min_score: float
     nms_iou: float
@@ -49,7 +52,7 @@ class BackboneSettings(BundleSection):
     """From crops to visual tokens."""
 
     name: str
-    side: int = Field(ge=1)
+    image_size: int = Field(ge=1, alias="side")
     """Of a crop, in pixels."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -57,13 +60,13 @@ class BackboneSettings(BundleSection):
     """The crop's region tokens are a grid of this side."""
     dimension: int = Field(ge=1)
     """Of a token: the feature map's channels and the colours."""
-    features: int = Field(ge=1)
+    channels: int = Field(ge=1, alias="features")
     """The feature map's channels."""
 
     @model_validator(mode="after")
     def _with_colours(self) -> Self:
-        if self.features >= self.dimension:
-            raise ValueError(f"features: expected less than dimension, found {self.features}")
+        if self.channels >= self.dimension:
+            raise ValueError(f"features: expected less than dimension, found {self.channels}")
         return self
 
 
@@ -195,8 +198,8 @@ class BundleContent(BundleSection):
     @model_validator(mode="after")
     def _as_the_networks_give(self) -> Self:
         sizes = {
-            "raw": self.backbone.features,
-            "colour": self.backbone.dimension - self.backbone.features,
+            "raw": self.backbone.channels,
+            "colour": self.backbone.dimension - self.backbone.channels,
         }
         given = [sizes.get(part, self.capture.dimension) for part in self.embedding.parts]
         if list(self.embedding.dimensions) != given:

@@ -60,7 +60,7 @@ class Encoder:
         self._tokenizer = title_tokenizer(tokenizer, bundle.capture.title_tokens)
         self._projection = np.load(bundle.folder / PROJECTION, allow_pickle=False)
         # A network's first run plans its memory: no client should wait for it.
-        side = bundle.detector.side
+        side = bundle.detector.image_size
         self.encode(np.zeros((side, side, 3), np.uint8))
 
     def propose(self, photo: Photo) -> Proposals:
@@ -156,7 +156,7 @@ class Encoder:
         inputs = capture_inputs(visual, captions, self._tokenizer)
         with observer.span("capture"):
             outputs = self._capture.run(list(OUTPUTS), inputs)
-        return masked_heads(inputs, outputs, self.bundle.backbone.features)
+        return masked_heads(inputs, outputs, self.bundle.backbone.channels)
 
 
 def _unknown(title: Encoding) -> float:

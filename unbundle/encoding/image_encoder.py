@@ -49,7 +49,7 @@ class ImageEncoder:
     def propose(self, photos: Sequence[Photo], observer: Observer = NOBODY) -> list[Proposals]:
         """The products that the detector sees in each photo; all photos are one batch."""
         settings = self._settings
-        inputs = [letterbox(photo, settings.side) for photo in photos]
+        inputs = [letterbox(photo, settings.image_size) for photo in photos]
         images = np.stack([image for image, _ in inputs])
         with observer.span("detector"):
             all_boxes, all_scores = self._detector.run(["boxes", "scores"], {"image": images})
@@ -77,7 +77,7 @@ class ImageEncoder:
         """Visual tokens of some boxes `[N_i, 4]` of each photo; all boxes are one batch."""
         settings = self._crop
         pairs = list(zip(photos, boxes, strict=True))
-        cut = np.concatenate([crops(photo, rows, settings.side) for photo, rows in pairs])
+        cut = np.concatenate([crops(photo, rows, settings.image_size) for photo, rows in pairs])
         batch = normalise(cut, settings.mean, settings.std)
         with observer.span("backbone"):
             (tokens,) = self._backbone.run(["tokens"], {"crops": batch})

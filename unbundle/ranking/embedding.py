@@ -39,14 +39,14 @@ def unit(vectors: Vectors) -> Vectors:
     return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
 
 
-def seen_parts(pooled: Vectors, features: int) -> dict[str, Vectors]:
+def seen_parts(pooled: Vectors, channels: int) -> dict[str, Vectors]:
     """The parts that the backbone gives by itself, unit rows, of its pooled tokens.
 
     Args:
         pooled: `[N, D]`: the first token of each instance.
-        features: how many of its numbers are the feature map's; the others are the colours.
+        channels: how many of its numbers are the feature map's; the others are the colours.
     """
-    return {"raw": unit(pooled[:, :features]), "colour": unit(pooled[:, features:])}
+    return {"raw": unit(pooled[:, :channels]), "colour": unit(pooled[:, channels:])}
 
 
 def modality(has_photo: bool, has_title: bool) -> Modality:

@@ -42,10 +42,10 @@ _FEWEST = 4
 class KeypointSettings(BaseModel):
     """How keypoints are found in a crop, and which matches of two crops count."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
 
-    side: int = Field(ge=32)
-    """Longer side of a scaled crop, in pixels."""
+    image_size: int = Field(ge=32, alias="side")
+    """Longer side of a scaled crop, in pixels; `side` in `bundle.json`."""
     count: int = Field(ge=0)
     """Keypoints of a crop at most, the strongest; 0 compares none."""
     contrast: float = Field(default=0.02, gt=0)
@@ -77,7 +77,8 @@ class Keypoints:
     """Those of one crop, K of them; 0 where it shows too little.
 
     Attributes:
-        places: float32 `[K, 2]`, x and y in pixels of the crop scaled to `KeypointSettings.side`.
+        places: float32 `[K, 2]`, x and y in pixels of the crop scaled to `image_size` of the
+            settings.
         descriptors: float32 `[K, D]`.
         chroma: float32 `[K, 2]`, CIELAB's a and b around each.
     """
@@ -164,7 +165,7 @@ def rootsift(photo: Photo, box: NDArray[np.float32], settings: KeypointSettings)
     nothing = RootSift(*(np.zeros((0, size), np.float32) for size in (2, ROOTSIFT, 2)))
     if not settings.count:
         return nothing
-    crop = _scaled(photo, box, settings.side)
+    crop = _scaled(photo, box, settings.image_size)
     sift = cv2.SIFT.create(
         nfeatures=settings.count,
         contrastThreshold=settings.contrast,

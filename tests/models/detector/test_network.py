@@ -1,3 +1,4 @@
+import json
 import warnings
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from models.backbone.network import lite0_weights
 from models.detector.loss import assign, detection_loss, pairwise_overlap
 from models.detector.network import STRIDE, Detector, DetectorConfig, cell_centres
 
-SMALL = {"side": 64, "head_width": 16, "depths": (1, 1, 0)}
+SMALL = {"image_size": 64, "head_width": 16, "depths": (1, 1, 0)}
 
 
 @pytest.fixture
@@ -49,13 +50,15 @@ def test_cells_are_in_reading_order() -> None:
 def test_saved_detector_gives_the_same_boxes(detector: Detector, tmp_path: Path) -> None:
     detector.save_pretrained(tmp_path)
     restored = Detector.from_pretrained(tmp_path).eval()
+    assert json.loads((tmp_path / "config.json").read_text())["side"] == 64
+    assert restored.config.image_size == 64
     photo = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         for before, after in zip(detector(photo), restored(photo), strict=True):
             assert torch.equal(before, after)
 
 
-@pytest.mark.parametrize("wrong", [{"side": 100}, {"depths": (1, 1)}])
+@pytest.mark.parametrize("wrong", [{"image_size": 100}, {"depths": (1, 1)}])
 def test_impossible_sizes_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         DetectorConfig(**wrong)

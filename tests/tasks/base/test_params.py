@@ -1,13 +1,18 @@
+import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tasks.base.params import Params, load_params
+from tasks.base.params import DEPTH, Params, Section, load_params
+from tests.support.parameters_page import PAGE, leaves, page
 from unbundle.base.errors import UserError
 
 ROOT = Path(__file__).parents[3]
+MOST_PARAMETERS = 190
 
 
 @pytest.fixture
@@ -95,3 +100,63 @@ def test_an_unknown_precision_is_refused(tmp_path: Path, raw: dict[str, Any]) ->
     raw["export"]["precision"]["backbone"] = "int4"
     assert "export.precision.backbone" in (said := message(tmp_path, raw))
     assert said.endswith("found 'int4'")
+
+
+def test_a_ranking_is_as_deep_as_every_metric(tmp_path: Path, raw: dict[str, Any]) -> None:
+    assert load(tmp_path, raw).evaluate.depths == (DEPTH, *raw["evaluate"]["ks"])
+    raw["evaluate"] |= {"ks": [], "depth": DEPTH - 1}
+    assert "evaluate: Value error, depth 9 is less than 10; raise it" in message(tmp_path, raw)
+
+
+def test_the_page_of_parameters_is_that_of_params_yaml() -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    told = "docs/parameters.md is stale: run python -m tests.support.parameters_page"
+    assert PAGE.read_text(encoding="utf-8") == page(text), told
+    assert len(leaves(text)) <= MOST_PARAMETERS
+
+
+def test_the_page_has_a_row_for_every_value() -> None:
+    rows = re.findall(r"(?m)^\| `([\w.]+)` \| (.+?) \| (.+) \|$", PAGE.read_text(encoding="utf-8"))
+    assert [path for path, _, _ in rows] == [leaf.path for leaf in leaves_of_params()]
+    assert sorted(path for path, _, _ in rows) == sorted(fields(Params))
+    shown = {path: values for path, values, _ in rows}
+    assert shown["scale"] == "`demo`"
+    assert shown["detect.image_size"] == "`96` / `192` / `256`"
+    assert shown["evaluate.ks"] == "`[50, 100]`"
+    assert all(comment.strip() for _, _, comment in rows)
+
+
+def test_a_parameter_that_nothing_explains_has_no_place_on_the_page() -> None:
+    with pytest.raises(ValueError, match=r"one\.two: no comment says what it does"):
+        leaves("one:\n  # of three\n  three: 3\n  two: 2\n")
+
+
+def test_every_parameter_is_read() -> None:
+    """By its name, as an attribute, in a module that knows the models; or a section is dumped."""
+    read: set[str] = set()
+    dumped: set[str] = set()
+    for file in [*(ROOT / "tasks").rglob("*.py"), *(ROOT / "flows").rglob("*.py")]:
+        text = file.read_text(encoding="utf-8")
+        if "tasks.base.params" in text:
+            read |= {node.attr for node in ast.walk(ast.parse(text)) if type(node) is ast.Attribute}
+            dumped |= set(re.findall(r"\.(\w+)(?:, \w+\))?\.model_dump\(", text))
+    lost = []
+    for path in fields(Params):
+        *sections, name = path.split(".")
+        if name not in read and dumped.isdisjoint(sections):
+            lost.append(path)
+    assert lost == []
+
+
+def leaves_of_params() -> list[Any]:
+    return leaves((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+def fields(model: type[Section], path: str = "") -> Iterator[str]:
+    """Paths of all parameters, as in params.yaml."""
+    for name, field in model.model_fields.items():
+        place = f"{path}.{field.alias or name}".lstrip(".")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from fields(field.annotation, place)
+        else:
+            yield place

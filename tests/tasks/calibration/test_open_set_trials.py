@@ -90,7 +90,7 @@ def _separable(count: int, overlap: float) -> Trials:
 def test_the_threshold_keeps_the_wanted_rate_of_false_accepts() -> None:
     fitted = fit_open_set(_separable(400, 0.2), false_accepts=0.1)
     assert fitted is not None
-    found = measure(_separable(400, 0.2), {"both": OpenSetSettings(**fitted)}, bins=10)
+    found = measure(_separable(400, 0.2), {"both": OpenSetSettings(**fitted)})
     assert found is not None
     assert found["false_accepts"] == pytest.approx(0.1, abs=0.03)
     assert 0.85 < found["auroc"] < 1
@@ -115,7 +115,7 @@ def test_the_threshold_holds_for_strangers_that_the_fit_has_not_seen() -> None:
         fitted = fit_open_set(_noisy(320, seed), false_accepts=0.3)
         assert fitted is not None
         others = _noisy(1000, 100 + seed)
-        found = measure(others, {"both": OpenSetSettings(**fitted)}, bins=10)
+        found = measure(others, {"both": OpenSetSettings(**fitted)})
         assert found is not None
         rates.append(found["false_accepts"])
     assert np.mean(rates) == pytest.approx(0.3, abs=0.02)

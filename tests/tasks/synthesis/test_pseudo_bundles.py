@@ -4,19 +4,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.base.params import PseudoBundles, load_params
+from tasks.synthesis import collages, pasting, pseudo_bundles
 from tasks.synthesis.cutouts import Cutout
 from tasks.synthesis.pasting import transform
 from tasks.synthesis.pseudo_bundle_material import Material
-from tasks.synthesis.pseudo_bundles import compose
+from tasks.synthesis.pseudo_bundles import MAX_HELD, compose
 from tasks.synthesis.sprites import Sprite, draw_shape, sprite_of
 from unbundle.vision.imaging import PADDING, Photo
 
-CHANCES = (
-    "blur noise jpeg shadows stickers distractors badges colour collage single tiles drawn "
-    "flat_lays repeats stretch shelves open_boxes hands"
-)
+CHANCES = "distractors badges collage single tiles drawn flat_lays repeats shelves open_boxes hands"
 QUIET: dict[str, object] = dict.fromkeys(CHANCES.split(), 0.0)
+DISTURBANCES = {
+    pseudo_bundles: ("COLOUR", "BLUR", "NOISE", "JPEG"),
+    pasting: ("COLOUR", "STRETCH", "SHADOWS", "STICKERS"),
+}
 SIDE = 96
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Products and pictures stay as they are; with `QUIET` nothing else is in them."""
+    for module, names in DISTURBANCES.items():
+        for name in names:
+            monkeypatch.setattr(module, name, 0.0)
+    return monkeypatch
 
 
 def params(**changes: object) -> PseudoBundles:
@@ -71,10 +82,11 @@ def test_the_same_seed_gives_the_same_bundle(seed: int) -> None:
     assert np.array_equal(first.boxes, second.boxes)
 
 
-def test_a_box_is_the_extent_of_what_was_pasted() -> None:
+def test_a_box_is_the_extent_of_what_was_pasted(quiet: pytest.MonkeyPatch) -> None:
+    quiet.setattr(pseudo_bundles, "ROTATION", 0.0)
     red = Sprite(np.full((30, 20, 3), (255, 0, 0), np.uint8), np.full((30, 20), 255, np.uint8))
     only = Material([], [red], [red], [], [])
-    plain = params(**QUIET, max_products=1, rotation=0.0)
+    plain = params(**QUIET, max_products=1)
     close = 0
     for seed in range(40):
         bundle = compose(only, SIDE, plain, np.random.default_rng(seed))
@@ -88,11 +100,14 @@ def test_a_box_is_the_extent_of_what_was_pasted() -> None:
     assert close >= 35
 
 
-def test_hidden_products_have_no_box() -> None:
-    everything = params(**QUIET, max_overlap=1.0, overlaps=1.0, min_visible=0.99, max_products=6)
-    some = params(**QUIET, max_overlap=1.0, overlaps=1.0, min_visible=0.0, max_products=6)
-    strict = sum(len(bundle(everything, seed)) for seed in range(30))
-    lenient = sum(len(bundle(some, seed)) for seed in range(30))
+def test_hidden_products_have_no_box(quiet: pytest.MonkeyPatch) -> None:
+    heaps = params(**QUIET, max_products=6)
+    quiet.setattr(pseudo_bundles, "MAX_OVERLAP", 1.0)
+    quiet.setattr(pseudo_bundles, "OVERLAPS", 1.0)
+    quiet.setattr(pseudo_bundles, "MIN_VISIBLE", 0.99)
+    strict = sum(len(bundle(heaps, seed)) for seed in range(30))
+    quiet.setattr(pseudo_bundles, "MIN_VISIBLE", 0.0)
+    lenient = sum(len(bundle(heaps, seed)) for seed in range(30))
     assert 0 < strict < lenient
 
 
@@ -100,8 +115,9 @@ def bundle(settings: PseudoBundles, seed: int) -> np.ndarray:
     return compose(material(), SIDE, settings, np.random.default_rng(seed)).boxes
 
 
-def test_a_collage_tile_of_an_unknown_product_is_the_product() -> None:
-    tiles = params(**QUIET | {"collage": 1.0}, min_aspect=1.0)
+def test_a_collage_tile_of_an_unknown_product_is_the_product(quiet: pytest.MonkeyPatch) -> None:
+    quiet.setattr(pseudo_bundles, "MIN_ASPECT", 1.0)
+    tiles = params(**QUIET | {"collage": 1.0})
     for seed in range(20):
         boxes = compose(material(0), SIDE, tiles, np.random.default_rng(seed)).boxes
         assert 1 <= len(boxes) <= 6
@@ -109,6 +125,7 @@ def test_a_collage_tile_of_an_unknown_product_is_the_product() -> None:
         assert covered > 0.4 * SIDE * SIDE
 
 
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("holder", ["shelves", "open_boxes", "hands"])
 def test_held_products_have_boxes_inside_the_picture(holder: str) -> None:
     held = params(**QUIET | {holder: 1.0})
@@ -119,13 +136,16 @@ def test_held_products_have_boxes_inside_the_picture(holder: str) -> None:
         assert boxes.min(initial=0) >= 0
         assert boxes.max(initial=0) <= SIDE
     assert sum(counts) >= 20
-    assert holder != "hands" or max(counts) <= held.max_held
+    assert holder != "hands" or max(counts) <= MAX_HELD
 
 
-def test_the_wall_of_a_box_ends_the_products_that_stand_behind_it() -> None:
+def test_the_wall_of_a_box_ends_the_products_that_stand_behind_it(
+    quiet: pytest.MonkeyPatch,
+) -> None:
+    quiet.setattr(pseudo_bundles, "ROTATION", 0.0)
     green = Sprite(np.full((40, 24, 3), (0, 255, 0), np.uint8), np.full((40, 24), 255, np.uint8))
     only = Material([], [green], [green], [], [])
-    boxed = params(**QUIET | {"open_boxes": 1.0}, max_products=1, rotation=0.0)
+    boxed = params(**QUIET | {"open_boxes": 1.0}, max_products=1)
     ends = []
     for seed in range(40):
         made = compose(only, SIDE, boxed, np.random.default_rng(seed))
@@ -137,12 +157,12 @@ def test_the_wall_of_a_box_ends_the_products_that_stand_behind_it() -> None:
     assert np.mean(ends) > 0.8
 
 
-def test_stretched_products_keep_their_area() -> None:
+def test_stretched_products_keep_their_area(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pasting, "STRETCH", 0.4)
     plain = Sprite(np.zeros((40, 40, 3), np.uint8), np.full((40, 40), 255, np.uint8))
-    stretched = params(**QUIET | {"stretch": 0.4})
     aspects = []
     for seed in range(20):
-        sprite = transform(plain, 30, 0.0, stretched, np.random.default_rng(seed))
+        sprite = transform(plain, 30, 0.0, np.random.default_rng(seed))
         tall, wide = sprite.alpha.shape
         aspects.append(wide / tall)
         assert abs(np.sqrt(wide * tall) - 30) < 3
@@ -150,17 +170,20 @@ def test_stretched_products_keep_their_area() -> None:
     assert max(aspects) > 1.25
 
 
-def test_a_cut_off_product_that_fills_its_tile_is_one() -> None:
+def test_a_cut_off_product_that_fills_its_tile_is_one(quiet: pytest.MonkeyPatch) -> None:
+    quiet.setattr(pseudo_bundles, "MIN_ASPECT", 1.0)
+    quiet.setattr(collages, "ZOOM", 1.0)
     tall = np.zeros((200, 64), np.uint8)
     tall[10:190, 8:56] = 255
     shown = Cutout(np.full((200, 64, 3), 200, np.uint8), tall, (8, 10, 56, 190), "flood")
-    single = params(**QUIET | {"single": 1.0}, min_aspect=1.0, zoom=1.0)
+    single = params(**QUIET | {"single": 1.0})
     only = Material([shown], [sprite_of(shown)], [sprite_of(shown)], [], [])
     for seed in range(10):
         boxes = compose(only, SIDE, single, np.random.default_rng(seed)).boxes
         assert len(boxes) == 1
 
 
+@pytest.mark.usefixtures("quiet")
 def test_a_photo_as_it_is_shows_its_one_product() -> None:
     single = params(**QUIET | {"single": 1.0})
     counts = {len(bundle(single, seed)) for seed in range(30)}
@@ -168,8 +191,9 @@ def test_a_photo_as_it_is_shows_its_one_product() -> None:
     assert 1 in counts
 
 
+@pytest.mark.usefixtures("quiet")
 def test_the_rest_of_the_square_is_the_letterbox_grey() -> None:
-    wide = params(**QUIET, min_aspect=0.5)
+    wide = params(**QUIET)
     grey = round(PADDING * 255)
     narrow = 0
     for seed in range(20):

@@ -16,7 +16,9 @@ from unbundle.vision.keypoints import (
     rootsift,
 )
 
-SETTINGS = printed_photos.SETTINGS.model_copy(update={"side": 160, "count": 80, "dimension": 24})
+SETTINGS = printed_photos.SETTINGS.model_copy(
+    update={"image_size": 160, "count": 80, "dimension": 24}
+)
 WHOLE = np.asarray([[0, 0, 120, 180]], np.float32)
 
 
@@ -49,7 +51,7 @@ def test_a_print_has_keypoints_within_the_crop_and_a_blank_has_none() -> None:
     assert 20 < len(shown) <= SETTINGS.count
     assert shown.descriptors.shape == (len(shown), 24)
     assert (shown.places >= 0).all()
-    assert (shown.places <= [SETTINGS.side * 120 / 180, SETTINGS.side]).all()
+    assert (shown.places <= [SETTINGS.image_size * 120 / 180, SETTINGS.image_size]).all()
     assert len(blank) == len(outside) == 0
 
 
