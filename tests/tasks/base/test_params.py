@@ -137,7 +137,8 @@ def test_every_parameter_is_read() -> None:
     dumped: set[str] = set()
     for file in [*(ROOT / "tasks").rglob("*.py"), *(ROOT / "flows").rglob("*.py")]:
         text = file.read_text(encoding="utf-8")
-        if "tasks.base.params" in text:
+        # What a section derives from its own values is read in the module itself.
+        if "tasks.base.params" in text or file.name == "params.py":
             read |= {node.attr for node in ast.walk(ast.parse(text)) if type(node) is ast.Attribute}
             dumped |= set(re.findall(r"\.(\w+)(?:, \w+\))?\.model_dump\(", text))
     lost = []
