@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import detection, embeddings, latency, load, refresh, scale
+from benchmarks import detection, latency, load, refresh, scale, synthetic_embeddings
 from benchmarks.performance_page import write_section
 from models.detector.network import Detector, DetectorConfig
 from tasks.base.workspace import Workspace
@@ -86,7 +86,7 @@ def test_a_page_without_a_section_gets_it(tmp_path: Path) -> None:
 def test_a_size_is_filled_and_asked_and_an_interrupted_fill_goes_on(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (embeddings, scale):
+    for module in (synthetic_embeddings, scale):
         monkeypatch.setattr(module, "CHUNK", 200)
     monkeypatch.setattr(scale, "COMPARED", 200)
     monkeypatch.setattr(scale, "QUERIES", 40)
