@@ -29,10 +29,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed ## train on the demo catalogue, promote, answer a bundle photo
 	@dvc repro
 	@unbundle promote
-	@python -m tasks.showcase
+	@python -m tasks.demo_answer
 
 orchestrate: $(VENV)/.installed ## start server, worker and deployments; Ctrl-C stops them
-	@exec python -m flows.prefect.orchestrate
+	@exec python -m flows.prefect.run_server_and_worker
 
 test: $(VENV)/.installed ## run the tests; PYTEST=--require-browser: the page's, too, or fail
 	@# The flows' servers often wait, so they run beside the rest; each takes one core.

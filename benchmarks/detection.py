@@ -2,8 +2,8 @@
 
 Every data set is a catalogue folder. Its dev and test queries with boxes are measured, by the
 carried column `scene` where there is one, else by how many products they show; queries of one
-product are counted without boxes, too. The third style (`tests/support/styles`) is drawn for the
-occasion.
+product are counted without boxes, too. The third style (`tests/support/drawn_catalogue`) is drawn
+for the occasion.
 
 - `ap50`, `ap75`, `recall50`, `right_count`: see `tasks.metrics.detection`.
 - `alone`: all queries of one product, with or without boxes; `seen_as_one`: the share of them with
@@ -25,11 +25,11 @@ import numpy as np
 from models.detector.network import Detector
 from models.onnx.export import export_image_network
 from tasks.base.params import Detect, load_params
+from tasks.data.catalogue_table import QUERIES, TABLE, parse_boxes, parse_labels, read_rows
 from tasks.data.splits import rows_of
-from tasks.data.table import QUERIES, TABLE, parse_boxes, parse_labels, read_rows
 from tasks.detection.run_detector import MATCH_FLOOR, Sighting, sightings
 from tasks.metrics.detection import Scene, summarise
-from tests.support.styles import Size, write_catalogue
+from tests.support.drawn_catalogue import Size, write_catalogue
 from unbundle.base.atomic import atomic_file
 from unbundle.base.onnx_session import open_session
 from unbundle.vision.boxes import Boxes

@@ -36,9 +36,9 @@ from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
 from tasks.data.splits import rows_of
 from unbundle.base.errors import UserError
-from unbundle.encoding.bundle import BACKBONE, CAPTURE, DETECTOR, Bundle
-from unbundle.encoding.capture import capture_inputs
-from unbundle.encoding.encoder import Encoder
+from unbundle.encoding.capture_inputs import capture_inputs
+from unbundle.encoding.model_bundle import BACKBONE, CAPTURE, DETECTOR, Bundle
+from unbundle.encoding.query_encoder import Encoder
 from unbundle.index.database import Database
 from unbundle.index.gallery import VECTOR, Item
 from unbundle.query.search import ProductSearch

@@ -31,7 +31,7 @@ import numpy as np
 
 from benchmarks.performance_page import PAGE, write_section
 from unbundle.base.atomic import write_json
-from unbundle.encoding.bundle import SETTINGS
+from unbundle.encoding.model_bundle import SETTINGS
 from unbundle.index.database import Database
 from unbundle.index.gallery import Item
 from unbundle.terminal.bench import read_queries

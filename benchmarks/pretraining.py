@@ -28,8 +28,8 @@ from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
 from tasks.data.splits import rows_of
 from tasks.pretraining.batches import Batch, Pairs, Titles
-from tasks.pretraining.losses import CaptureForPretraining
-from tasks.pretraining.tokenizer import tokenizer_of
+from tasks.pretraining.capture_with_losses import CaptureForPretraining
+from tasks.pretraining.choose_tokenizer import tokenizer_of
 from tasks.pretraining.training import MAX_GRAD_NORM, start
 from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_file

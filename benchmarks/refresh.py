@@ -39,8 +39,8 @@ from benchmarks.performance_page import PAGE, write_section
 from tasks.base.params import load_params
 from tasks.base.progress import track
 from tasks.base.workspace import Workspace
-from tasks.data.table import COLUMNS
-from tasks.index.receipt import Receipt, milvus_uri
+from tasks.data.catalogue_table import COLUMNS
+from tasks.index.ingestion_receipt import Receipt, milvus_uri
 from tasks.ingest import ingest
 from tasks.refresh import refresh
 from tests.support.tiny_bundle import scene, write_bundle

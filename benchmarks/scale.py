@@ -42,7 +42,7 @@ from tasks.base.digests import digest
 from tasks.base.params import load_params
 from tasks.base.progress import track
 from unbundle.base.atomic import write_json
-from unbundle.encoding.bundle import Bundle, EmbeddingSettings
+from unbundle.encoding.model_bundle import Bundle, EmbeddingSettings
 from unbundle.index.columns import Column
 from unbundle.index.database import Database, Hnsw, address, is_lite
 from unbundle.index.gallery import Gallery, Item

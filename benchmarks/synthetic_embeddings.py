@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from unbundle.encoding.bundle import EmbeddingSettings
+from unbundle.encoding.model_bundle import EmbeddingSettings
 from unbundle.ranking.embedding import Vectors, join_parts, query_vectors
 
 CHUNK = 10_000

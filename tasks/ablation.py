@@ -19,9 +19,9 @@ from tokenizers import Tokenizer
 
 from models.capture.network import CaptureModel
 from models.capture.onnx_heads import CaptureHeads
-from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
 from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.data.splits import rows_of
@@ -30,17 +30,17 @@ from tasks.evaluation.ablation_table import write_table
 from tasks.evaluation.ablation_variants import MATRIX, Ablation, TableRow, override
 from tasks.evaluation.unseen_products import naming_unseen
 from tasks.pretraining.batches import Pairs
+from tasks.pretraining.capture_with_losses import CaptureForPretraining
 from tasks.pretraining.checkpoint import checkpoint_name
-from tasks.pretraining.losses import CaptureForPretraining
-from tasks.pretraining.release import ReleaseForPretraining
-from tasks.pretraining.tokenizer import tokenizer_of
+from tasks.pretraining.choose_tokenizer import tokenizer_of
+from tasks.pretraining.published_capture_with_losses import ReleaseForPretraining
 from tasks.pretraining.training import train
 from tasks.tokens.backbone import extract
 from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_file
 from unbundle.base.errors import UserError
-from unbundle.encoding.bundle import TOKENIZER
-from unbundle.encoding.capture import Arrays
+from unbundle.encoding.capture_inputs import Arrays
+from unbundle.encoding.model_bundle import TOKENIZER
 
 _KINDS = {"unbundle": CaptureForPretraining, "release": ReleaseForPretraining}
 

@@ -1,8 +1,8 @@
 """Stage `catalogue`: brings the products into `data/catalogue`, whatever their source.
 
 - `demo` renders cosmetics (`tasks.demo`).
-- `folder` copies a folder in the catalogue format (`tasks.data.table`) with the images that it
-  names.
+- `folder` copies a folder in the catalogue format (`tasks.data.catalogue_table`) with the images
+  that it names.
 - `product1m` reads the published annotation files and gathers or downloads the images
   (`tasks.data.product1m`).
 
@@ -15,13 +15,13 @@ is missing or leads out of the folder is not copied, and validation quarantines 
 import shutil
 from pathlib import Path
 
-from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console, track
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
+from tasks.data.catalogue_table import SPLITS, TABLE, read_rows
 from tasks.data.photo_checks import locate
 from tasks.data.product1m import write_product1m
-from tasks.data.table import SPLITS, TABLE, read_rows
 from unbundle.base.atomic import atomic_folder
 from unbundle.base.errors import UserError
 

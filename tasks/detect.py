@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.base.command import run_stage
-from tasks.base.curves import write_curves
 from tasks.base.params import Detect, Params
+from tasks.base.plot_curves import write_curves
 from tasks.base.progress import console
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
+from tasks.detection.collect_cutouts import gather_material
 from tasks.detection.example_pictures import Picture, write_pictures
-from tasks.detection.gather_material import gather_material
 from tasks.detection.run_detector import Scenes, propose
 from tasks.metrics.detection import RECALLS, precision_at_recalls, summarise
 from tasks.synthesis.pseudo_bundle_material import Material

@@ -16,9 +16,9 @@ from typing import Annotated
 
 import typer
 
-from tasks.base.command import run_stage
 from tasks.base.params import Params, load_params
 from tasks.base.progress import console
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
 from tasks.evaluation.diagnosis import diagnose
 from tasks.evaluation.measure_champion import measure_champion
@@ -33,7 +33,7 @@ from tasks.evaluation.report import (
 )
 from tasks.evaluation.retrieval_figures import figures, score
 from tasks.evaluation.score_rankings_file import Protocol, Split, score_file
-from tasks.index.receipt import Receipt, milvus_uri
+from tasks.index.ingestion_receipt import Receipt, milvus_uri
 from tasks.metrics.rankings_file import write_rankings
 from unbundle.base.atomic import write_json
 from unbundle.base.errors import UserError

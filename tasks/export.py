@@ -8,25 +8,25 @@ int8 costs where `export.precision` asks for it; the gate reads both.
 
 import numpy as np
 
-from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
-from tasks.bundling.networks import (
+from tasks.calibration.fit import fit, fitted_keypoints
+from tasks.calibration.keypoint_matches import keypoint_settings
+from tasks.data.manifest import read_manifest
+from tasks.model_bundle.choose_precision import choose_precision, stored_photos
+from tasks.model_bundle.networks import (
     FILES,
     bundle_backbone,
     bundle_capture,
     bundle_detector,
     network_settings,
 )
-from tasks.bundling.parity import parity_line
-from tasks.bundling.precision import choose_precision, stored_photos
-from tasks.calibration.fit import fit, fitted_keypoints
-from tasks.calibration.keypoint_matches import keypoint_settings
-from tasks.data.manifest import read_manifest
+from tasks.model_bundle.parity import parity_line
 from tasks.tokens.store import FeatureStore
 from unbundle.base.atomic import atomic_folder
-from unbundle.encoding.bundle import (
+from unbundle.encoding.model_bundle import (
     PROJECTION,
     BundleContent,
     EmbeddingSettings,

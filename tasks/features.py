@@ -16,13 +16,13 @@ import onnxruntime
 import pandas as pd
 import pyarrow.parquet
 
-from models.backbone.colour import COLOURS
+from models.backbone.colour_histogram import COLOURS
 from models.backbone.network import Backbone, load_backbone
-from tasks.base.command import run_stage
 from tasks.base.digests import digest
 from tasks.base.import_closure import code_digest
 from tasks.base.params import Features, Params
 from tasks.base.progress import console, track
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
 from tasks.tokens.backbone import (

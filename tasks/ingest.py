@@ -13,16 +13,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from tasks.base.command import run_stage
 from tasks.base.digests import digest
 from tasks.base.params import Ingest, Params
 from tasks.base.progress import console, track
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
 from tasks.index.gallery_rows import read_gallery, traced
-from tasks.index.receipt import Receipt, milvus_uri
+from tasks.index.ingestion_receipt import Receipt, milvus_uri
 from unbundle.base.atomic import write_json
 from unbundle.base.errors import UserError
-from unbundle.encoding.bundle import Bundle
+from unbundle.encoding.model_bundle import Bundle
 from unbundle.index.columns import infer_columns
 from unbundle.index.database import Database, Hnsw, shown
 from unbundle.index.gallery import Gallery, Item
@@ -82,7 +82,7 @@ def _fill(
     workspace: Workspace,
     params: Ingest,
 ) -> None:
-    from unbundle.encoding.encoder import Encoder
+    from unbundle.encoding.query_encoder import Encoder
 
     started = time.monotonic()
     present = gallery.ids()

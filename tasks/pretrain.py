@@ -14,20 +14,20 @@ import shutil
 
 from tokenizers import Tokenizer
 
-from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
 from tasks.data.splits import rows_of
 from tasks.pretraining.batches import Pairs
+from tasks.pretraining.capture_with_losses import CaptureForPretraining
 from tasks.pretraining.checkpoint import checkpoint_name
-from tasks.pretraining.losses import CaptureForPretraining
+from tasks.pretraining.choose_tokenizer import fast_tokenizer, tokenizer_of
 from tasks.pretraining.report import write_report
-from tasks.pretraining.tokenizer import fast_tokenizer, tokenizer_of
 from tasks.pretraining.training import train
+from tasks.shared_training.optimizer_and_checkpoint import Run
 from tasks.tokens.store import FeatureStore
-from tasks.training.run import Run
 from unbundle.base.atomic import atomic_folder, write_json
 from unbundle.base.errors import UserError
 

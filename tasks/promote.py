@@ -4,25 +4,25 @@
 
 Not a DVC stage, since it has side effects. The champion is asked today's queries in the same run,
 never read from an old file. A promotion changes the model and loses no product: what refreshes and
-clients changed live (`unbundle.index.journal`) is made in the candidate before the alias moves, and
-once more after, for what came meanwhile. What a killed run leaves undone, the next one completes:
-the decision and the bundle are written before the alias moves, and clean-up comes last.
+clients changed live (`unbundle.index.change_journal`) is made in the candidate before the alias
+moves, and once more after, for what came meanwhile. What a killed run leaves undone, the next one
+completes: the decision and the bundle are written before the alias moves, and clean-up comes last.
 """
 
 from typing import Annotated, Literal
 
 import typer
 
-from tasks.base.command import run_stage
 from tasks.base.params import Params, load_params
 from tasks.base.progress import console
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
-from tasks.index.catch_up import catch_up_with_journal
-from tasks.index.receipt import Receipt, milvus_uri
+from tasks.index.apply_journal import catch_up_with_journal
+from tasks.index.ingestion_receipt import Receipt, milvus_uri
 from tasks.promotion.approval import Approval, Pending, awaits_approval, reviewed
 from tasks.promotion.carry_out import carry_out, clean_up, rejected_before, write_record
 from tasks.promotion.gate import Decision, decide, unchanged
-from tasks.promotion.measure import measure
+from tasks.promotion.measure_candidate import measure
 from unbundle.base.errors import UserError
 from unbundle.index.database import CHAMPION, Database
 

@@ -4,16 +4,16 @@
 
 Not a DVC stage: it changes what clients are answered from. Gallery rows of the source are compared
 with what the index's rows were made from. What differs is validated as `tasks.validate` does,
-proposed and encoded with the champion's bundle, recorded (`unbundle.index.journal`) and written,
-shard by shard; what the source has no more is deleted. A row that fails stays as it was and is
-named in the receipt `data/refresh/<time>.json`. A run that was killed is repeated: what it wrote is
-no difference any more. What a client changed by the service holds until the source changes that
-row.
+proposed and encoded with the champion's bundle, recorded (`unbundle.index.change_journal`) and
+written, shard by shard; what the source has no more is deleted. A row that fails stays as it was
+and is named in the receipt `data/refresh/<time>.json`. A run that was killed is repeated: what it
+wrote is no difference any more. What a client changed by the service holds until the source changes
+that row.
 """
 
-from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console, track
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
 from tasks.index.refresh import IndexRefresh, Refreshed
 

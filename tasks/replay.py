@@ -8,11 +8,11 @@ Nothing that clients see changes. A record without photo and title can be replay
 that made its vectors alone.
 """
 
-from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
-from tasks.index.receipt import Receipt, milvus_uri
+from tasks.index.ingestion_receipt import Receipt, milvus_uri
 from tasks.monitoring.replay import Replayed, recent_records, replay, told
 from unbundle.base.errors import UserError
 from unbundle.query.search import ProductSearch

@@ -17,13 +17,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console, track
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
+from tasks.data.catalogue_table import COLUMNS, MEASURED, TABLE, read_rows
 from tasks.data.manifest import write_manifest
 from tasks.data.photo_checks import check_photos
-from tasks.data.table import COLUMNS, MEASURED, TABLE, read_rows
 from tasks.validation.derived_columns import row_facts
 from tasks.validation.gx_validator import CheckResult
 from tasks.validation.report import PAGE, write_report

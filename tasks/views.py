@@ -16,11 +16,11 @@ import pandas as pd
 from onnxruntime import InferenceSession
 
 from models.backbone.network import Backbone, load_backbone
-from tasks.base.command import run_stage
 from tasks.base.digests import digest
 from tasks.base.import_closure import code_digest
 from tasks.base.params import Features, Params
 from tasks.base.progress import console, track
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
 from tasks.data.box_columns import boxes_of
 from tasks.data.manifest import read_manifest

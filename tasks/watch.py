@@ -9,11 +9,11 @@ that `unbundle serve --record` kept and with today's manifest. Figures go to `re
 
 from pathlib import Path
 
-from tasks.base.command import run_stage
 from tasks.base.params import Params
 from tasks.base.progress import console
+from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
-from tasks.index.receipt import milvus_uri
+from tasks.index.ingestion_receipt import milvus_uri
 from tasks.monitoring.champion_profile import catalogue_facts, kept_profile
 from tasks.monitoring.drift import compare
 from tasks.monitoring.drift_report import Drift, write_report

@@ -10,9 +10,9 @@ from benchmarks import detection, latency, load, refresh, scale, synthetic_embed
 from benchmarks.performance_page import write_section
 from models.detector.network import Detector, DetectorConfig
 from tasks.base.workspace import Workspace
+from tests.support.drawn_catalogue import SCENES, Size, write_catalogue
 from tests.support.served_catalogue import copied
-from tests.support.styles import SCENES, Size, write_catalogue
-from unbundle.encoding.bundle import Bundle
+from unbundle.encoding.model_bundle import Bundle
 from unbundle.index.database import Database, Hnsw
 
 

@@ -19,7 +19,7 @@ from tasks.monitoring.drift_report import Drift
 from tasks.monitoring.replay import Replayed, told
 from tasks.promotion.gate import Decision
 from tasks.validation.report import FIGURES
-from unbundle.encoding.bundle import SETTINGS
+from unbundle.encoding.model_bundle import SETTINGS
 
 _MOST_PICTURE = 1_000_000  # bytes; larger ones are for the report's folder
 

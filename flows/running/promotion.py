@@ -17,7 +17,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.reporting.reports import report_decision, report_review
-from flows.running.stage_tasks import run_stages
+from flows.running.dvc_stage_task import run_stages
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
 from tasks.promote import conclude, judge

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.backbone.colour import COLOURS, ColourHistogram
+from models.backbone.colour_histogram import COLOURS, ColourHistogram
 from models.backbone.pooling import pooled
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

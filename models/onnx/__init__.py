@@ -1,4 +1,4 @@
 """Networks as ONNX files, fp32 and int8: written, quantised, rounded.
 
-Which files make a bundle, and how they follow torch, is in `tasks.bundling`.
+Which files make a bundle, and how they follow torch, is in `tasks.model_bundle`.
 """

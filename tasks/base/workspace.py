@@ -102,7 +102,7 @@ class Workspace:
 
     @property
     def journal(self) -> Path:
-        """Folder, not an output: live changes of the index, see `unbundle.index.journal`."""
+        """Folder, not an output: live changes of the index, see `unbundle.index.change_journal`."""
         return self.root / "data/journal"
 
     @property

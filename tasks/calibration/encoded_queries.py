@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from tasks.base.progress import track
 from tasks.data.box_columns import boxes_of
 from tasks.tokens.store import FeatureStore
-from unbundle.encoding.capture import (
+from unbundle.encoding.capture_inputs import (
     Arrays,
     Visual,
     capture_inputs,
@@ -24,7 +24,7 @@ from unbundle.vision.boxes import Boxes
 
 Network = Callable[[Arrays], Sequence[NDArray[Any]]]
 """`capture.onnx`, or its torch twin: inputs by name, outputs in the order
-of `unbundle.encoding.capture.OUTPUTS`."""
+of `unbundle.encoding.capture_inputs.OUTPUTS`."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from tasks.calibration.open_set_trials import Trials, products, trials
 from tasks.calibration.term_weights import AnswerKey, DevQuery, fit_weights, quality
 from tasks.data.splits import is_fitted, labelled, products_of, rows_of, spread
 from tasks.tokens.store import FeatureStore
-from unbundle.encoding.bundle import FittedOn, OpenSetSettings
+from unbundle.encoding.model_bundle import FittedOn, OpenSetSettings
 from unbundle.ranking.embedding import Modality, Vectors, term_scores
 from unbundle.vision.keypoints import Keypoints, KeypointSettings, Projection
 
@@ -35,7 +35,7 @@ SEEN_MODES: tuple[Modality, ...] = ("both", "photo")
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was fitted, as `unbundle.encoding.bundle.BundleContent` has it."""
+    """What was fitted, as `unbundle.encoding.model_bundle.BundleContent` has it."""
 
     weights: dict[Modality, dict[str, float]]
     verification: dict[Modality, float]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tasks.calibration.open_set_trials import Trials
-from unbundle.encoding.bundle import OpenSetSettings
+from unbundle.encoding.model_bundle import OpenSetSettings
 from unbundle.ranking.open_set import FEATURES, Tree
 
 _PULL = 0.1

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.calibration.keypoint_matches import StoredReranker
-from unbundle.encoding.bundle import OpenSetSettings
+from unbundle.encoding.model_bundle import OpenSetSettings
 from unbundle.ranking.embedding import Modality, Vectors, term_scores
 from unbundle.ranking.open_set import (
     FEATURES,

@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.data.table import COLUMNS, MEASURED
+from tasks.data.catalogue_table import COLUMNS, MEASURED
 from unbundle.base.atomic import atomic_file
 from unbundle.base.errors import UserError
 

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from tasks.base.params import Catalogue, Download
 from tasks.base.progress import console, track
+from tasks.data.catalogue_table import COLUMNS, LABEL_SEPARATOR, TABLE, parse_labels, utf8_lines
 from tasks.data.download import WantedImage, download
-from tasks.data.table import COLUMNS, LABEL_SEPARATOR, TABLE, parse_labels, utf8_lines
 from unbundle.base.catalogue_cells import ID_PATTERN
 from unbundle.base.errors import UserError
 

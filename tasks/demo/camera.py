@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
+from tasks.demo.photo_backgrounds import Picture
 from tasks.demo.surface_meshes import Floats, floats
-from tasks.demo.tabletops import Picture
 
 
 def expose(scene: Picture, rng: np.random.Generator, *, clean: bool) -> Picture:

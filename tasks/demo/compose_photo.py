@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from tasks.demo.camera import expose
 from tasks.demo.layouts import Spot, alone, together
+from tasks.demo.photo_backgrounds import FLAT, GROUNDS, Picture, crop, studio
 from tasks.demo.photo_plan import Shot
+from tasks.demo.promotion_stickers import stick
 from tasks.demo.shadows import Sun, shadow
-from tasks.demo.stickers import stick
 from tasks.demo.surface_meshes import Floats, floats
-from tasks.demo.tabletops import FLAT, GROUNDS, Picture, crop, studio
 
 Box = tuple[int, int, int, int]
 

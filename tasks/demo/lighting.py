@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.demo.raster import Geometry, crevices
+from tasks.demo.rasterize_meshes import Geometry, crevices
 from tasks.demo.surface_meshes import Floats, floats
 
 Degrees = NDArray[np.float64]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.demo.raster import View
+from tasks.demo.rasterize_meshes import View
 from tasks.demo.surface_meshes import Floats, Surface, floats, loft, rounded, sheared, tube
 
 

@@ -36,7 +36,7 @@ class Variant(Section):
     """A network of the ablation: what differs from `pretrain`, and its rows."""
 
     architecture: Literal["unbundle", "release"] = "unbundle"
-    """The pipeline's network, or the published code's (`models.capture.release`)."""
+    """The pipeline's network, or the published code's (`models.capture.published_network`)."""
     pretrain: dict[str, Any] = Field(default_factory=dict)
     seen_only: bool = False
     """Whether training keeps out the products of `Ablation.unseen`."""

@@ -13,7 +13,7 @@ from tasks.calibration.open_set_trials import Trials, products, trials
 from tasks.evaluation.baselines import BASELINES, BaselineGallery, TitleIndex, rank_baselines
 from tasks.evaluation.queries import LabelledQueries, LabelledQuery, Retrieved
 from tasks.metrics.misses import Miss, QueryOutcome, attribute
-from unbundle.encoding.bundle import Bundle
+from unbundle.encoding.model_bundle import Bundle
 from unbundle.index.gallery import Rows
 from unbundle.query.search import Ranking
 from unbundle.ranking.embedding import split_parts

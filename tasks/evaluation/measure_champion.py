@@ -7,7 +7,7 @@ from tasks.base.params import DEPTH, Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.evaluation.queries import read_queries, retrieve
-from tasks.index.receipt import milvus_uri
+from tasks.index.ingestion_receipt import milvus_uri
 from tasks.metrics.ranking import corrected
 from unbundle.base.atomic import write_json
 from unbundle.index.database import CHAMPION

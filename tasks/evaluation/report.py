@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from tasks.base.curves import Curves, draw_curves, write_curves
 from tasks.base.params import DEPTH, Evaluate, Params
+from tasks.base.plot_curves import Curves, draw_curves, write_curves
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.data.splits import spread

@@ -15,7 +15,7 @@ from tasks.evaluation.slices import Members, slices
 from tasks.metrics.misses import CAUSES
 from tasks.metrics.product1m_protocol import Official, official
 from tasks.metrics.ranking import Corrected, corrected, difference
-from unbundle.encoding.bundle import OpenSetSettings
+from unbundle.encoding.model_bundle import OpenSetSettings
 from unbundle.ranking.embedding import Modality
 
 Rankings = Mapping[str, list[str]]

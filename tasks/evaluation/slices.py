@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.data.catalogue_table import COLUMNS, MEASURED
 from tasks.data.splits import is_fitted
-from tasks.data.table import COLUMNS, MEASURED
 
 Members = NDArray[np.bool_]
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tasks.data.catalogue_table import COLUMNS, MEASURED
 from tasks.data.splits import product_of
-from tasks.data.table import COLUMNS, MEASURED
 from unbundle.base.errors import UserError
+from unbundle.index.change_journal import sha256
 from unbundle.index.columns import Column
 from unbundle.index.gallery import Item, content_digest
-from unbundle.index.journal import sha256
 
 
 def read_gallery(manifest: Path) -> list[Item]:

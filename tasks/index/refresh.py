@@ -11,20 +11,20 @@ from typing import Any, Self
 from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
+from tasks.data.catalogue_table import frame_of, parse_labels
 from tasks.data.photo_checks import check_photos, locate
-from tasks.data.table import frame_of, parse_labels
-from tasks.index.catch_up import catch_up_with_journal, open_encoder
+from tasks.index.apply_journal import catch_up_with_journal, open_encoder
 from tasks.index.gallery_rows import item_of
-from tasks.index.receipt import milvus_uri
+from tasks.index.ingestion_receipt import milvus_uri
 from tasks.index.refresh_plan import Outcome, Plan, Task, pages
 from tasks.validation.derived_columns import row_facts
 from tasks.validation.verdict import faults
 from unbundle.base.atomic import atomic_file
 from unbundle.base.errors import UserError
-from unbundle.encoding.encoder import Encoder
+from unbundle.encoding.query_encoder import Encoder
+from unbundle.index.apply_changes import ProductPut, delete, put
+from unbundle.index.change_journal import Journal
 from unbundle.index.database import CHAMPION, Database
-from unbundle.index.journal import Journal
-from unbundle.index.live_changes import ProductPut, delete, put
 from unbundle.vision.imaging import open_photo
 
 OUTCOMES: tuple[Outcome, ...] = ("added", "changed", "removed", "quarantined", "withheld")

@@ -14,12 +14,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
+from tasks.data.catalogue_table import TABLE, Row, parse_labels, stream_rows
 from tasks.data.photo_checks import SLICE, locate
-from tasks.data.table import TABLE, Row, parse_labels, stream_rows
 from tasks.index.gallery_rows import item_of
+from unbundle.index.change_journal import Journal, sha256
 from unbundle.index.columns import Column
 from unbundle.index.gallery import Gallery, content_digest
-from unbundle.index.journal import Journal, sha256
 
 Thing = TypeVar("Thing")
 Outcome = Literal["added", "changed", "removed", "quarantined", "withheld"]

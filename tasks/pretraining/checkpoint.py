@@ -6,7 +6,7 @@ from tasks.base.digests import digest
 from tasks.base.import_closure import code_digest
 from tasks.base.params import Params
 from tasks.base.workspace import Workspace
-from tasks.pretraining.losses import CaptureForPretraining
+from tasks.pretraining.capture_with_losses import CaptureForPretraining
 from tasks.tokens.backbone import BACKBONE
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.base.curves import write_curves
+from tasks.base.plot_curves import write_curves
 from unbundle.base.atomic import atomic_file, atomic_folder
 
 _COLUMNS = 3

@@ -15,8 +15,8 @@ from models.capture.network import CaptureConfig
 from tasks.base.params import Params
 from tasks.base.progress import track
 from tasks.pretraining.batches import Pairs
-from tasks.pretraining.losses import CaptureForPretraining
-from tasks.training.run import Run
+from tasks.pretraining.capture_with_losses import CaptureForPretraining
+from tasks.shared_training.optimizer_and_checkpoint import Run
 from unbundle.base.errors import UserError
 
 WEIGHT_DECAY = 0.05

@@ -8,14 +8,14 @@ from pathlib import Path
 from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
-from tasks.index.catch_up import catch_up_with_journal
-from tasks.index.receipt import Receipt
+from tasks.index.apply_journal import catch_up_with_journal
+from tasks.index.ingestion_receipt import Receipt
 from tasks.promotion.approval import NOBODY
 from tasks.promotion.gate import Decision
 from unbundle.base.atomic import atomic_folder, write_json
-from unbundle.encoding.bundle import SETTINGS
+from unbundle.encoding.model_bundle import SETTINGS
+from unbundle.index.change_journal import Journal
 from unbundle.index.database import Database
-from unbundle.index.journal import Journal
 
 
 def rejected_before(workspace: Workspace, candidate: str, champion: str | None) -> Decision | None:

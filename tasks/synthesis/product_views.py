@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.base.params import Cutouts, Params, Views
-from tasks.synthesis.backgrounds import draw_background
 from tasks.synthesis.clutter import scatter_clutter
 from tasks.synthesis.cutouts import CERTAIN, cut_out, shrink
 from tasks.synthesis.pasting import paste, transform
+from tasks.synthesis.pseudo_bundle_backgrounds import draw_background
 from tasks.synthesis.pseudo_bundle_material import Pixels
 from tasks.synthesis.pseudo_bundles import (
     ROTATION,

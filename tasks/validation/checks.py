@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tasks.base.params import Validate
-from tasks.data.table import KINDS, REQUIRED, SPLITS
+from tasks.data.catalogue_table import KINDS, REQUIRED, SPLITS
 from unbundle.base.catalogue_cells import ID_PATTERN
 
 Effect = Literal["quarantine", "warn", "refuse"]

@@ -10,17 +10,17 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.data.catalogue_table import COLUMNS, QUERIES, parse_boxes, parse_labels
 from tasks.data.phash import near_duplicates
 from tasks.data.photo_checks import PhotoCheck
 from tasks.data.splits import product_of, products_of, rows_of
-from tasks.data.table import COLUMNS, QUERIES, parse_boxes, parse_labels
 
 
 def row_facts(rows: pd.DataFrame, photos: Iterable[PhotoCheck]) -> pd.DataFrame:
     """What is known of each row by itself.
 
     Args:
-        rows: as `tasks.data.table.read_rows` gives them.
+        rows: as `tasks.data.catalogue_table.read_rows` gives them.
         photos: the check of each row's photo, in the order of `rows`.
 
     Returns:

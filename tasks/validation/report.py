@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.data.table import KINDS, SPLITS
+from tasks.data.catalogue_table import KINDS, SPLITS
 from tasks.validation.gx_validator import CheckResult
 from unbundle.base.atomic import write_json
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet
 
 from tasks.base.workspace import Workspace
-from tasks.data.table import LABEL_SEPARATOR, MEASURED
+from tasks.data.catalogue_table import LABEL_SEPARATOR, MEASURED
 from tests.support.tiny_bundle import scene, write_photo
 from unbundle.index.database import Database
 from unbundle.index.gallery import Gallery

@@ -36,7 +36,7 @@ INGEST = """
 import pathlib, time
 from unbundle.index.gallery import Gallery
 from tasks.ingest import ingest
-from tasks.base.command import run_stage
+from tasks.base.stage_command import run_stage
 
 write = Gallery.insert
 
@@ -101,7 +101,7 @@ def give_bundle(workspace: Workspace, seed: int, **weights: float) -> None:
 
 
 class Night:
-    """A running `python -m flows.prefect.orchestrate`: its process, and a client of its server."""
+    """A running `flows.prefect.run_server_and_worker`: its process, a client of its server."""
 
     def __init__(self, process: "subprocess.Popen[str]", client: Any) -> None:
         self.process, self.client = process, client
@@ -177,7 +177,7 @@ def night(root: Path) -> Iterator[Night]:
         "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
-    command = [sys.executable, "-m", "flows.prefect.orchestrate", "--port", str(port)]
+    command = [sys.executable, "-m", "flows.prefect.run_server_and_worker", "--port", str(port)]
     log = root / f"orchestrate-{port}.log"
     with log.open("w") as output:
         process = subprocess.Popen(

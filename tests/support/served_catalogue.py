@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 
 from tasks.base.workspace import Workspace
-from tasks.index.receipt import Receipt
+from tasks.index.ingestion_receipt import Receipt
 from tasks.ingest import ingest
 from tests.support.evaluated_catalogue import tiny_params
 from tests.support.tiny_bundle import write_bundle, write_gallery
@@ -25,8 +25,8 @@ from unbundle.base.request_limits import Limits
 from unbundle.http.app import create_app
 from unbundle.http.serve import listen
 from unbundle.http.served_champion import LiveChampion
+from unbundle.index.change_journal import Journal
 from unbundle.index.database import Database
-from unbundle.index.journal import Journal
 from unbundle.recording.recorder import Recorder
 
 

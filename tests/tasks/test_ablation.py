@@ -16,7 +16,7 @@ from tasks.evaluation.ablation_variants import MATRIX, Ablation, TableRow, Varia
 from tasks.evaluation.unseen_products import is_unseen, naming_unseen
 from tasks.pretrain import pretrain
 from tasks.pretraining.checkpoint import checkpoint_name
-from tasks.pretraining.release import ReleaseForPretraining
+from tasks.pretraining.published_capture_with_losses import ReleaseForPretraining
 from unbundle.base.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -17,10 +17,10 @@ from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import write_manifest
 from tasks.detect import detect
-from tasks.detection.gather_material import gather_material
+from tasks.detection.collect_cutouts import gather_material
 from tasks.detection.training import train_detector
 from tasks.metrics.detection import Scene, average_precision, recall, summarise
-from tests.support.killed_stage import process
+from tests.support.kill_a_stage import process
 from unbundle.base.errors import UserError
 from unbundle.vision.imaging import letterbox, open_photo
 from unbundle.vision.proposals import select_proposals

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from models.backbone.colour import COLOURS
+from models.backbone.colour_histogram import COLOURS
 from models.capture.network import CaptureConfig, CaptureModel
 from models.capture.tokenizer import train_tokenizer
 from models.detector.network import Detector, DetectorConfig
@@ -19,8 +19,8 @@ from models.onnx.quantization import quantise
 from tasks.base.params import Params, Precisions
 from tasks.base.workspace import Workspace
 from tasks.export import export
-from unbundle.encoding.bundle import Bundle, Int8Cost, Interval
-from unbundle.encoding.encoder import Encoder
+from unbundle.encoding.model_bundle import Bundle, Int8Cost, Interval
+from unbundle.encoding.query_encoder import Encoder
 from unbundle.vision.imaging import open_photo
 
 PRECISION = {"detector": "fp32", "backbone": "int8"}
@@ -83,7 +83,7 @@ def test_int8_that_costs_too_much_is_declined(
 ) -> None:
     lost = Interval(mean=-0.02, low=-0.03, high=-0.01)
     loss = Int8Cost(queries=20, average_precision=lost, coverage=lost)
-    monkeypatch.setattr("tasks.bundling.precision.cost", lambda *_: loss)
+    monkeypatch.setattr("tasks.model_bundle.choose_precision.cost", lambda *_: loss)
     mine = Workspace(Path(shutil.copytree(workspace.root, tmp_path, dirs_exist_ok=True)))
     limited = {
         "export": tiny_params.export.model_copy(

@@ -14,10 +14,10 @@ import yaml
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
 from tasks.index.gallery_rows import read_gallery
-from tasks.index.receipt import Receipt, milvus_uri
+from tasks.index.ingestion_receipt import Receipt, milvus_uri
 from tasks.ingest import ingest
 from tests.support.evaluated_catalogue import tiny_params
-from tests.support.killed_stage import process
+from tests.support.kill_a_stage import process
 from tests.support.tiny_bundle import scene, write_bundle, write_gallery, write_photo
 from unbundle.base.errors import UserError
 from unbundle.index.database import Database

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tasks.base.digests import digest, folder_files
-from tests.support.killed_stage import kill_when, run_stage
+from tests.support.kill_a_stage import kill_when, run_stage
 
 
 @pytest.fixture

@@ -11,18 +11,18 @@ import pytest
 from tasks.base.params import Params
 from tasks.base.workspace import Workspace
 from tasks.evaluate import evaluate
-from tasks.index.receipt import Receipt
+from tasks.index.ingestion_receipt import Receipt
 from tasks.ingest import ingest
 from tasks.promote import promote
 from tests.support.evaluated_catalogue import PROJECT, write_world
 from tests.support.tiny_bundle import png, scene, write_bundle
 from unbundle.base.errors import UserError
 from unbundle.cli import main
-from unbundle.encoding.bundle import SETTINGS
+from unbundle.encoding.model_bundle import SETTINGS
+from unbundle.index.apply_changes import ProductPut, delete, put
+from unbundle.index.change_journal import Journal
 from unbundle.index.database import CHAMPION, PREVIOUS, Database
 from unbundle.index.gallery import Item
-from unbundle.index.journal import Journal
-from unbundle.index.live_changes import ProductPut, delete, put
 from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.recorder import Recorder, Recording
 from unbundle.vision.imaging import open_photo
@@ -196,7 +196,7 @@ def test_old_figures_are_refused(
     world: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.promotion.measure.DEPTH", 5)
+        patch.setattr("tasks.promotion.measure_candidate.DEPTH", 5)
         with pytest.raises(UserError, match="figures at other depths; run `dvc repro evaluate`"):
             promote(world, params)
     new_bundle(world, seed=5)

@@ -13,22 +13,22 @@ import pytest
 
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
-from tasks.index.receipt import Receipt
+from tasks.index.ingestion_receipt import Receipt
 from tasks.index.refresh import Refreshed
 from tasks.ingest import ingest
 from tasks.refresh import refresh
 from tests.support.changing_catalogue import Shop, index, labels
 from tests.support.evaluated_catalogue import tiny_params
-from tests.support.killed_stage import process
+from tests.support.kill_a_stage import process
 from tests.support.served_catalogue import copied
 from tests.support.tiny_bundle import scene
 from unbundle import ProductSearch
 from unbundle.base.errors import UserError
-from unbundle.encoding.bundle import Bundle
-from unbundle.encoding.encoder import Encoder
+from unbundle.encoding.model_bundle import Bundle
+from unbundle.encoding.query_encoder import Encoder
+from unbundle.index.change_journal import Journal
 from unbundle.index.database import CHAMPION, Database
 from unbundle.index.gallery import Gallery
-from unbundle.index.journal import Journal
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tasks.base.params import Params
 from tasks.base.workspace import Workspace
-from tasks.index.receipt import Receipt
+from tasks.index.ingestion_receipt import Receipt
 from tasks.ingest import ingest
 from tasks.monitoring.replay import recent_records, replay
 from tasks.replay import replay_candidate

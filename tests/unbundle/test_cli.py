@@ -7,7 +7,7 @@ from rich.console import Console
 
 import unbundle.cli
 from tasks.base.workspace import Workspace
-from tasks.index.receipt import Receipt
+from tasks.index.ingestion_receipt import Receipt
 from tests.support.served_catalogue import copied
 from tests.support.tiny_bundle import scene, write_bundle, write_photo
 from unbundle.cli import main

@@ -12,7 +12,7 @@ from fastapi import Query as Parameter
 
 from unbundle.base.errors import UserError
 from unbundle.base.request_limits import USUAL_K, Limits
-from unbundle.encoding.observer import NOBODY, Observer
+from unbundle.encoding.span_observer import NOBODY, Observer
 from unbundle.http.admission import Admission, at_once
 from unbundle.http.error_responses import Kind, Problem, ProblemError, refused, tell_problems
 from unbundle.http.openapi import BATCH_BODY, SEARCH_BODY, described, problems
@@ -23,8 +23,8 @@ from unbundle.http.served_champion import LiveChampion
 from unbundle.http.telemetry import MEDIA_TYPE as METRICS
 from unbundle.http.telemetry import Measured, Telemetry
 from unbundle.http.workers import Workers
+from unbundle.index.change_journal import Journal
 from unbundle.index.gallery import Hit
-from unbundle.index.journal import Journal
 from unbundle.query.search import Answer, Question
 from unbundle.recording.recorder import Recorder
 

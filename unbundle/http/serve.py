@@ -179,7 +179,7 @@ def _run(
 
     from unbundle.http.app import create_app
     from unbundle.http.served_champion import LiveChampion
-    from unbundle.index.journal import Journal
+    from unbundle.index.change_journal import Journal
     from unbundle.recording.recorder import Recorder, Recording
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")

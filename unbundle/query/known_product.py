@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unbundle.encoding.bundle import Bundle, OpenSetSettings
 from unbundle.encoding.encoded_query import EncodedQuery
+from unbundle.encoding.model_bundle import Bundle, OpenSetSettings
 from unbundle.index.gallery import Neighbours
 from unbundle.ranking.embedding import split_parts, term_scores
 from unbundle.ranking.open_set import NEAREST, Nearest, among, open_set_features, probability

@@ -8,8 +8,8 @@ and the matches that one similarity transform explains (inliers) add to a photo'
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from unbundle.encoding.bundle import Bundle
 from unbundle.encoding.encoded_query import EncodedQuery
+from unbundle.encoding.model_bundle import Bundle
 from unbundle.index.gallery import Gallery, Hit, Neighbours, best_per_product
 from unbundle.vision.geometric_verification import Evidence, bonus, verify
 from unbundle.vision.keypoints import Keypoints

@@ -13,10 +13,10 @@ import numpy as np
 from unbundle.base.catalogue_cells import ID_LENGTH
 from unbundle.base.errors import UnknownIdError, UserError
 from unbundle.base.request_limits import USUAL_K
-from unbundle.encoding.bundle import SETTINGS, Bundle
 from unbundle.encoding.encoded_query import EncodedQuery, Word
-from unbundle.encoding.encoder import Encoder
-from unbundle.encoding.observer import NOBODY, Observer
+from unbundle.encoding.model_bundle import SETTINGS, Bundle
+from unbundle.encoding.query_encoder import Encoder
+from unbundle.encoding.span_observer import NOBODY, Observer
 from unbundle.index.columns import clip
 from unbundle.index.database import CHAMPION, Database
 from unbundle.index.duplicates import Duplicate, duplicates
@@ -214,7 +214,7 @@ class ProductSearch:
 
         Args:
             question: the query.
-            observer: see `unbundle.encoding.observer`.
+            observer: see `unbundle.encoding.span_observer`.
 
         Raises:
             UserError: see `__call__`.

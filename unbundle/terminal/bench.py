@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import track
 
 from unbundle.base.errors import UserError
-from unbundle.encoding.observer import Observer, SpanName
+from unbundle.encoding.span_observer import Observer, SpanName
 from unbundle.query.search import ProductSearch, Question
 
 PARTS = ("decode", "detector", "backbone", "capture", "search", "verify", "known", "rest")
-"""Spans of `unbundle.encoding.observer`, and the `rest`: resizing, boxes, tokens and all else."""
+"""Spans of `encoding.span_observer`, and the `rest`: resizing, boxes, tokens and all else."""
 
 TABLE = "catalogue.csv"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from unbundle.base.errors import UserError
-from unbundle.encoding.bundle import Bundle, bundle_folders
+from unbundle.encoding.model_bundle import Bundle, bundle_folders
 
 PACKAGES = ("onnxruntime", "pymilvus", "milvus-lite", "tokenizers", "numpy", "pillow")
 MOST_LITE_ROWS = 100_000

@@ -9,7 +9,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.table import Table
 
-from unbundle.encoding.bundle import bundle_folders
+from unbundle.encoding.model_bundle import bundle_folders
 from unbundle.index.database import CHAMPION, PREVIOUS, Collection, Database, shown
 
 METRICS = ("mAP@", "coverage@")

@@ -18,7 +18,7 @@ import pytest
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
 from tasks.evaluation.queries import read_queries
-from tasks.index.receipt import Receipt
+from tasks.index.ingestion_receipt import Receipt
 from tasks.ingest import ingest
 from tasks.monitoring.champion_profile import keep_profile
 from tests.support.documented_commands import commands

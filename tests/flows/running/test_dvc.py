@@ -11,7 +11,7 @@ import pytest
 
 from flows.running.dvc import BusyError, DvcError, StoppedError, run_dvc
 from tasks.base.params import load_params
-from tests.support.lasting_stage import LASTING, running
+from tests.support.stage_that_lasts import LASTING, running
 
 Project = Callable[[dict[str, str]], Path]
 

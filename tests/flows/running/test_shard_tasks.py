@@ -19,8 +19,8 @@ from distributed import Client, LocalCluster
 from prefect import flow
 
 from benchmarks import dask_cluster
+from flows.running.dvc_stage_task import run_stages
 from flows.running.shard_tasks import task_runner, write_shards
-from flows.running.stage_tasks import run_stages
 from tasks.base.digests import digest, folder_files
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from models.backbone.colour import COLOURS
+from models.backbone.colour_histogram import COLOURS
 from models.backbone.network import LITE0, Backbone, load_backbone
 
 

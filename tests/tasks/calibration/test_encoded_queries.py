@@ -11,14 +11,14 @@ import pytest
 from tokenizers import Tokenizer
 
 from models.capture.onnx_heads import HEADS
-from tasks.bundling.int8 import see
 from tasks.calibration.encoded_queries import StoredPhotos
+from tasks.model_bundle.int8_cost import see
 from tests.support.tiny_bundle import BLANK, scene, write_photo
 from unbundle.base.onnx_session import open_session
-from unbundle.encoding.bundle import CAPTURE, TOKENIZER, Bundle
-from unbundle.encoding.capture import OUTPUTS, Visual, capture_inputs, title_tokenizer
-from unbundle.encoding.encoder import Encoder
+from unbundle.encoding.capture_inputs import OUTPUTS, Visual, capture_inputs, title_tokenizer
 from unbundle.encoding.image_encoder import ImageEncoder
+from unbundle.encoding.model_bundle import CAPTURE, TOKENIZER, Bundle
+from unbundle.encoding.query_encoder import Encoder
 from unbundle.vision.imaging import Photo
 
 TITLES = ["red cream", "  red cream\n", "", " ", "\u3000面霜 unknown words\t", "red " * 40]

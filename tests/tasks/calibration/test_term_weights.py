@@ -3,7 +3,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tasks.bundling.parity import compare
 from tasks.calibration.term_weights import (
     AnswerKey,
     DevQuery,
@@ -11,6 +10,7 @@ from tasks.calibration.term_weights import (
     fit_weights,
     quality,
 )
+from tasks.model_bundle.parity import compare
 from unbundle.ranking.embedding import TERMS, Vectors, join_parts, query_vectors, split_parts, unit
 
 GRID = [0.0, 0.5, 1.0, 2.0]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from models.backbone.colour import COLOURS
+from models.backbone.colour_histogram import COLOURS
 from models.capture.network import CaptureConfig, CaptureModel
 from models.capture.onnx_heads import export_capture
 from models.capture.tokenizer import train_tokenizer
 from tasks.base.params import load_params
-from tasks.pretraining.tokenizer import tokenizer_of
-from tests.support.killed_stage import run_ranks, run_stage
+from tasks.pretraining.choose_tokenizer import tokenizer_of
+from tests.support.kill_a_stage import run_ranks, run_stage
 from unbundle.base.errors import UserError
 
 

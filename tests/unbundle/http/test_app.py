@@ -21,7 +21,7 @@ from tests.support.tiny_bundle import scene
 from tests.support.waiting import until
 from unbundle import ProductSearch
 from unbundle.base.request_limits import Limits
-from unbundle.encoding.encoder import Encoder
+from unbundle.encoding.query_encoder import Encoder
 from unbundle.http.app import create_app
 from unbundle.http.openapi import BATCH_EXAMPLE, EXAMPLES
 from unbundle.http.request_bodies import Query

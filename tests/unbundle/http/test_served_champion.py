@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tasks.base.workspace import Workspace
-from tasks.index.receipt import Receipt
+from tasks.index.ingestion_receipt import Receipt
 from tests.support.served_catalogue import Service, candidate, copied, service
 from tests.support.tiny_bundle import scene
 from tests.support.waiting import until

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import milvus_server
-from tests.support import milvus_walk
+from tests.support import milvus_operations as milvus_walk
 from unbundle.index.database import Database
 
 REPOSITORY = Path(__file__).parents[3]
@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("server")
     seen = folder / "seen.json"
-    inner = [sys.executable, "-m", "tests.support.milvus_walk", str(seen)]
+    inner = [sys.executable, "-m", "tests.support.milvus_operations", str(seen)]
     command = milvus_server.command(folder / "data", inner)
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

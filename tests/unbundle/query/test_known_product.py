@@ -9,8 +9,8 @@ from tasks.calibration.keypoint_matches import StoredReranker, comparing
 from tasks.calibration.open_set_trials import trials
 from tests.support.tiny_bundle import scene
 from unbundle import ProductSearch
-from unbundle.encoding.bundle import Bundle, OpenSetSettings
 from unbundle.encoding.encoded_query import EncodedQuery
+from unbundle.encoding.model_bundle import Bundle, OpenSetSettings
 from unbundle.index.gallery import Neighbours
 from unbundle.query.known_product import known_probabilities
 from unbundle.query.rerank import rerank

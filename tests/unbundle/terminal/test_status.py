@@ -15,7 +15,7 @@ import pytest
 from pymilvus import MilvusClient
 
 from tasks.base.workspace import Workspace
-from tasks.index.receipt import Receipt
+from tasks.index.ingestion_receipt import Receipt
 from tests.support.documented_commands import commands
 from tests.support.served_catalogue import candidate, copied, serving
 from tests.support.waiting import listens, until

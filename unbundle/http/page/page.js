@@ -4,7 +4,7 @@ import { element, picture } from "./element.js";
 import { makeFilters } from "./filters.js";
 import { makeResults, nameOfInstance, summary } from "./results.js";
 import { Problem, columns, samplePhoto, samplePicture, samples, search } from "./service.js";
-import { makeStage } from "./stage.js";
+import { makeStage } from "./photo_canvas.js";
 
 const SAMPLE = 240; // pixels
 
