@@ -160,10 +160,8 @@ def test_rooms_are_small_enough_to_be_looked_through() -> None:
     )
     files = [Path(line) for line in listed.stdout.splitlines() if (REPOSITORY / line).is_file()]
     rooms = Counter(str(path.parent) for path in files if path.name != "__init__.py")
-    houses = {"tasks", "unbundle", "models", "flows", "benchmarks"}
-    ours = {room: count for room, count in rooms.items() if room.split("/")[0] in houses}
     most = {"tasks/demo": 20}
-    assert {room: count for room, count in ours.items() if count > most.get(room, 15)} == {}
+    assert {room: count for room, count in rooms.items() if count > most.get(room, 15)} == {}
 
 
 def test_commands_are_short() -> None:

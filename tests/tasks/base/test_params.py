@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tasks.base.params import DEPTH, Params, Section, load_params
-from tests.support.parameters_page import PAGE, leaves, page
+from tests.tasks.base.parameters_page import PAGE, leaves, page
 from unbundle.base.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -110,7 +110,7 @@ def test_a_ranking_is_as_deep_as_every_metric(tmp_path: Path, raw: dict[str, Any
 
 def test_the_page_of_parameters_is_that_of_params_yaml() -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    told = "docs/parameters.md is stale: run python -m tests.support.parameters_page"
+    told = "docs/parameters.md is stale: run python -m tests.tasks.base.parameters_page"
     assert PAGE.read_text(encoding="utf-8") == page(text), told
     assert len(leaves(text)) <= MOST_PARAMETERS
 

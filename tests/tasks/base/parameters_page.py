@@ -1,6 +1,6 @@
 """`docs/parameters.md` from params.yaml: every parameter with its values and its comment.
 
-python -m tests.support.parameters_page    # write it anew
+python -m tests.tasks.base.parameters_page    # write it anew
 """
 
 import re
@@ -13,7 +13,7 @@ import yaml
 
 from tasks.base.params import SCALES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/parameters.md"
 
 _INTRODUCTION = """# Parameters
@@ -22,7 +22,7 @@ What there is to turn: all of [params.yaml](../params.yaml), whose comments thes
 stands for `tiny / demo / full`, which the first parameter, `scale`, chooses from. Try a value with
 `dvc exp run -S pretrain.epochs=4`, or several with `--queue`. What is not here is a constant of the
 module that uses it, with its reason. The page is written by
-`python -m tests.support.parameters_page`; a test compares.
+`python -m tests.tasks.base.parameters_page`; a test compares.
 """
 
 
