@@ -31,7 +31,7 @@ from tasks.pretraining.batches import Batch, Pairs, Titles
 from tasks.pretraining.capture_with_losses import CaptureForPretraining
 from tasks.pretraining.choose_tokenizer import tokenizer_of
 from tasks.pretraining.training import MAX_GRAD_NORM, start
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.token_files import FeatureStore
 from unbundle.base.atomic import atomic_file
 
 Step = Callable[[int], None]

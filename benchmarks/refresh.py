@@ -43,7 +43,7 @@ from tasks.data.catalogue_table import COLUMNS
 from tasks.index.ingestion_receipt import Receipt, milvus_uri
 from tasks.ingest import ingest
 from tasks.refresh import refresh
-from tests.support.tiny_bundle import scene, write_bundle
+from tests.support.tiny_model_bundle import scene, write_bundle
 from unbundle.index.database import Database
 
 PROJECT = Path(__file__).parents[1]

@@ -46,7 +46,7 @@ from unbundle.encoding.model_bundle import Bundle, EmbeddingSettings
 from unbundle.index.columns import Column
 from unbundle.index.database import Database, Hnsw, address, is_lite
 from unbundle.index.gallery import Gallery, Item
-from unbundle.ranking.embedding import Vectors
+from unbundle.ranking.embedding_parts import Vectors
 
 COLUMNS = (Column("brand", "brand", numeric=False), Column("price", "price", numeric=True))
 K = 10

@@ -5,9 +5,9 @@ points where real ones lie and sends them through the bundle's own layout. A pho
 centre, plus its product in a subspace of few dimensions that turns with the category, plus its view
 (light, angle, crop) in a subspace that all photos share. Three unit parts of random but fixed
 projections, a title that knows less of the view, and a fourth part join as
-`unbundle.ranking.embedding.join_parts` joins them; queries are further views of products of the
-gallery, weighted like a query of the bundle. So a query is, as in a shop, no neighbour's twin and
-drawn from another distribution than the rows.
+`unbundle.ranking.embedding_parts.join_parts` joins them; queries are further views of products of
+the gallery, weighted like a query of the bundle. So a query is, as in a shop, no neighbour's twin
+and drawn from another distribution than the rows.
 
 `SHARES` are set so that the cosines of siblings, of nearest other products and of random pairs, and
 the number of dimensions that hold 90 % of the variance, lie where the galleries of demo and grocery
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unbundle.encoding.model_bundle import EmbeddingSettings
-from unbundle.ranking.embedding import Vectors, join_parts, query_vectors
+from unbundle.ranking.embedding_parts import Vectors, join_parts, query_vectors
 
 CHUNK = 10_000
 """Rows that are drawn at once; a chunk depends on seed and number alone."""

@@ -31,12 +31,12 @@ from tasks.evaluation.ablation_variants import MATRIX, Ablation, TableRow, overr
 from tasks.evaluation.unseen_products import naming_unseen
 from tasks.pretraining.batches import Pairs
 from tasks.pretraining.capture_with_losses import CaptureForPretraining
-from tasks.pretraining.checkpoint import checkpoint_name
+from tasks.pretraining.checkpoint_name import checkpoint_name
 from tasks.pretraining.choose_tokenizer import tokenizer_of
 from tasks.pretraining.published_capture_with_losses import ReleaseForPretraining
 from tasks.pretraining.training import train
-from tasks.tokens.backbone import extract
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.run_backbone import extract
+from tasks.tokens.token_files import FeatureStore
 from unbundle.base.atomic import atomic_file
 from unbundle.base.errors import UserError
 from unbundle.encoding.capture_inputs import Arrays

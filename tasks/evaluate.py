@@ -20,7 +20,7 @@ from tasks.base.params import Params, load_params
 from tasks.base.progress import console
 from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
-from tasks.evaluation.diagnosis import diagnose
+from tasks.evaluation.diagnose_rankings import diagnose
 from tasks.evaluation.measure_champion import measure_champion
 from tasks.evaluation.queries import read_queries, retrieve
 from tasks.evaluation.report import (

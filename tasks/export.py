@@ -16,7 +16,7 @@ from tasks.calibration.fit import fit, fitted_keypoints
 from tasks.calibration.keypoint_matches import keypoint_settings
 from tasks.data.manifest import read_manifest
 from tasks.model_bundle.choose_precision import choose_precision, stored_photos
-from tasks.model_bundle.networks import (
+from tasks.model_bundle.export_networks import (
     FILES,
     bundle_backbone,
     bundle_capture,
@@ -24,7 +24,7 @@ from tasks.model_bundle.networks import (
     network_settings,
 )
 from tasks.model_bundle.parity import parity_line
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.token_files import FeatureStore
 from unbundle.base.atomic import atomic_folder
 from unbundle.encoding.model_bundle import (
     PROJECTION,
@@ -32,7 +32,7 @@ from unbundle.encoding.model_bundle import (
     EmbeddingSettings,
     Int8Figures,
 )
-from unbundle.ranking.embedding import PARTS
+from unbundle.ranking.embedding_parts import PARTS
 
 
 def export(workspace: Workspace, params: Params) -> None:

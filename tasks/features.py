@@ -25,7 +25,7 @@ from tasks.base.progress import console, track
 from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
-from tasks.tokens.backbone import (
+from tasks.tokens.run_backbone import (
     BACKBONE,
     backbone_session,
     box_crops,
@@ -33,7 +33,7 @@ from tasks.tokens.backbone import (
     export_backbone,
     visual_tokens,
 )
-from tasks.tokens.shards import begin, finish, missing, shard_path, work_folder
+from tasks.tokens.write_shards import begin, finish, missing, shard_path, work_folder
 from unbundle.base.atomic import atomic_file
 
 
@@ -48,7 +48,7 @@ class _Inputs:
 
 
 def features(workspace: Workspace, params: Params) -> None:
-    """Write `data/features/` (see `tasks.tokens.store`) for every row of the proposals."""
+    """Write `data/features/` (see `tasks.tokens.token_files`) for every row of the proposals."""
     work = shard_folder(workspace, params)
     for number in track(missing_shards(workspace, params), "visual tokens, shards"):
         write_shard(workspace, params, work, number)
@@ -78,7 +78,7 @@ def missing_shards(workspace: Workspace, params: Params) -> list[int]:
 def write_shard(
     workspace: Workspace, params: Params, work: Path, number: int, threads: int = 0
 ) -> None:
-    """Write one of the `missing_shards`, as `tasks.tokens.shards.WriteShard` says."""
+    """Write one of the `missing_shards`, as `tasks.tokens.write_shards.WriteShard` says."""
     inputs = _inputs(workspace, params.features, work, threads)
     start = number * params.features.shard_rows
     part = inputs.proposals.iloc[start : start + params.features.shard_rows]

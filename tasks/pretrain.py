@@ -22,12 +22,12 @@ from tasks.data.manifest import read_manifest
 from tasks.data.splits import rows_of
 from tasks.pretraining.batches import Pairs
 from tasks.pretraining.capture_with_losses import CaptureForPretraining
-from tasks.pretraining.checkpoint import checkpoint_name
+from tasks.pretraining.checkpoint_name import checkpoint_name
 from tasks.pretraining.choose_tokenizer import fast_tokenizer, tokenizer_of
 from tasks.pretraining.report import write_report
 from tasks.pretraining.training import train
 from tasks.shared_training.optimizer_and_checkpoint import Run
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.token_files import FeatureStore
 from unbundle.base.atomic import atomic_folder, write_json
 from unbundle.base.errors import UserError
 

@@ -17,7 +17,7 @@ from tasks.base.params import Params, load_params
 from tasks.base.progress import console
 from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
-from tasks.index.apply_journal import catch_up_with_journal
+from tasks.index.catch_up_with_journal import catch_up_with_journal
 from tasks.index.ingestion_receipt import Receipt, milvus_uri
 from tasks.promotion.approval import Approval, Pending, awaits_approval, reviewed
 from tasks.promotion.carry_out import carry_out, clean_up, rejected_before, write_record

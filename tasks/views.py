@@ -26,9 +26,9 @@ from tasks.data.box_columns import boxes_of
 from tasks.data.manifest import read_manifest
 from tasks.data.splits import single_photos
 from tasks.synthesis.product_views import Drawn, draw_views
-from tasks.tokens.backbone import BACKBONE, backbone_session, visual_tokens
-from tasks.tokens.shards import begin, finish, missing, prefetched, shard_path, work_folder
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.run_backbone import BACKBONE, backbone_session, visual_tokens
+from tasks.tokens.token_files import FeatureStore
+from tasks.tokens.write_shards import begin, finish, missing, prefetched, shard_path, work_folder
 from unbundle.base.atomic import atomic_file
 
 
@@ -60,7 +60,7 @@ def missing_shards(workspace: Workspace, params: Params) -> list[int]:
 def write_shard(
     workspace: Workspace, params: Params, work: Path, number: int, threads: int = 0
 ) -> None:
-    """Write one of the `missing_shards`, as `tasks.tokens.shards.WriteShard` says."""
+    """Write one of the `missing_shards`, as `tasks.tokens.write_shards.WriteShard` says."""
     drawn = _draw(workspace, params, work, number, threads)
     _write(workspace, params, work, number, drawn, threads)
 

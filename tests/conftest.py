@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
 from tests.support.served_catalogue import serve
-from tests.support.tiny_bundle import write_bundle
+from tests.support.tiny_model_bundle import write_bundle
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from flows.running.dvc_output import Output
+from flows.running.parse_dvc_output import Output
 from flows.running.processes import follow, process_group
 from tasks import OFF
 from tasks.base.params import Orchestrate

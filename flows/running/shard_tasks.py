@@ -23,7 +23,7 @@ import tasks.features
 import tasks.views
 from tasks.base.params import Orchestrate, Params, load_params
 from tasks.base.workspace import Workspace
-from tasks.tokens.shards import WriteShard, check_begun
+from tasks.tokens.write_shards import WriteShard, check_begun
 from unbundle.base.errors import UserError
 
 LOOPBACK = "127.0.0.1"

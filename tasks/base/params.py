@@ -307,7 +307,7 @@ class Pretrain(Section):
 
 
 class TermWeights(Section):
-    """A weight for each term of the embedding, see `unbundle.ranking.embedding.TERMS`."""
+    """A weight for each term of the embedding, see `unbundle.ranking.embedding_parts.TERMS`."""
 
     raw: float = Field(ge=0)
     colour: float = Field(ge=0)

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from tasks.base.progress import track
 from tasks.data.box_columns import boxes_of
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.token_files import FeatureStore
 from unbundle.encoding.capture_inputs import (
     Arrays,
     Visual,
@@ -19,7 +19,7 @@ from unbundle.encoding.capture_inputs import (
     masked_heads,
     title_tokenizer,
 )
-from unbundle.ranking.embedding import Modality, Vectors
+from unbundle.ranking.embedding_parts import Modality, Vectors
 from unbundle.vision.boxes import Boxes
 
 Network = Callable[[Arrays], Sequence[NDArray[Any]]]

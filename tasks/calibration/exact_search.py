@@ -6,7 +6,7 @@ import numpy as np
 
 from tasks.base.params import DEPTH
 from tasks.calibration.encoded_queries import EncodedQueries
-from unbundle.ranking.embedding import PARTS, Vectors, join_parts, query_vectors
+from unbundle.ranking.embedding_parts import PARTS, Vectors, join_parts, query_vectors
 from unbundle.ranking.fusion import fuse, interleave
 
 HITS = 50
@@ -21,7 +21,7 @@ def gallery_cosines(
     Args:
         asked: the N instances.
         gallery: unit rows `[M, d]` by part.
-        weights: by term of `unbundle.ranking.embedding.TERMS`.
+        weights: by term of `unbundle.ranking.embedding_parts.TERMS`.
     """
     vectors = query_vectors(asked.heads, PARTS, weights)
     return np.asarray(vectors @ join_parts(gallery, PARTS).T, np.float32)

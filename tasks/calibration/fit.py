@@ -22,9 +22,9 @@ from tasks.calibration.open_set_fit import fit_open_set
 from tasks.calibration.open_set_trials import Trials, products, trials
 from tasks.calibration.term_weights import AnswerKey, DevQuery, fit_weights, quality
 from tasks.data.splits import is_fitted, labelled, products_of, rows_of, spread
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.token_files import FeatureStore
 from unbundle.encoding.model_bundle import FittedOn, OpenSetSettings
-from unbundle.ranking.embedding import Modality, Vectors, term_scores
+from unbundle.ranking.embedding_parts import Modality, Vectors, term_scores
 from unbundle.vision.keypoints import Keypoints, KeypointSettings, Projection
 
 MODES: tuple[Modality, ...] = ("both", "photo", "title")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tasks.base.params import Params, checked
 from tasks.base.progress import track
 from tasks.data.box_columns import boxes_of
-from tasks.tokens.store import FeatureStore
-from unbundle.ranking.embedding import Vectors
+from tasks.tokens.token_files import FeatureStore
+from unbundle.ranking.embedding_parts import Vectors
 from unbundle.vision.geometric_verification import Evidence, bonus, verify
 from unbundle.vision.imaging import open_photo
 from unbundle.vision.keypoints import (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasks.calibration.keypoint_matches import StoredReranker
 from unbundle.encoding.model_bundle import OpenSetSettings
-from unbundle.ranking.embedding import Modality, Vectors, term_scores
+from unbundle.ranking.embedding_parts import Modality, Vectors, term_scores
 from unbundle.ranking.open_set import (
     FEATURES,
     NEAREST,

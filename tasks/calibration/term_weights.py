@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tasks.base.params import DEPTH
 from tasks.metrics.ranking import average_precision, instance_coverage
-from unbundle.ranking.embedding import Vectors
+from unbundle.ranking.embedding_parts import Vectors
 from unbundle.ranking.fusion import interleave
 
 

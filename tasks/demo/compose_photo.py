@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.demo.camera import expose
-from tasks.demo.layouts import Spot, alone, together
 from tasks.demo.photo_backgrounds import FLAT, GROUNDS, Picture, crop, studio
-from tasks.demo.photo_plan import Shot
+from tasks.demo.product_arrangements import Spot, alone, together
+from tasks.demo.products_per_photo import Shot
 from tasks.demo.promotion_stickers import stick
 from tasks.demo.shadows import Sun, shadow
 from tasks.demo.surface_meshes import Floats, floats

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tasks.demo.finishes import linear
 from tasks.demo.packaging import panel
-from tasks.demo.printed_sheets import Rect, Sheet
+from tasks.demo.packaging_prints import Rect, Sheet
 from tasks.demo.products import DemoProduct
 
 MARGINS = {"tube": 0.16, "compact": 0.09}

@@ -19,9 +19,9 @@ from tasks.base.progress import track
 from tasks.demo.camera import jpeg
 from tasks.demo.compose_photo import GROUND_COPIES, Box, Habits, Stock, compose
 from tasks.demo.photo_backgrounds import GROUNDS
-from tasks.demo.photo_plan import Shot, plan_shots
 from tasks.demo.product_pictures import draw_family
 from tasks.demo.products import DemoProduct, list_products
+from tasks.demo.products_per_photo import Shot, plan_shots
 from tasks.demo.titles import bundle_title, single_title
 from unbundle.base.atomic import atomic_file
 

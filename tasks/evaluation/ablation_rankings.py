@@ -20,8 +20,8 @@ from tasks.data.splits import products_of, rows_of, spread
 from tasks.evaluation.ablation_variants import TableRow
 from tasks.evaluation.queries import LabelledQueries, read_queries
 from tasks.metrics.ranking import corrected
-from tasks.tokens.store import FeatureStore
-from unbundle.ranking.embedding import TERMS, term_scores
+from tasks.tokens.token_files import FeatureStore
+from unbundle.ranking.embedding_parts import TERMS, term_scores
 from unbundle.vision.keypoints import Keypoints
 
 

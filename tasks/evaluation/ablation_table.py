@@ -14,10 +14,10 @@ from tasks.evaluation.ablation_variants import Ablation
 from tasks.evaluation.baselines import BM25, BaselineGallery, TitleIndex, rank_baselines
 from tasks.evaluation.unseen_products import is_unseen
 from tasks.metrics.ranking import bootstrap
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.token_files import FeatureStore
 from unbundle.base.atomic import atomic_folder, write_json
 from unbundle.base.errors import UserError
-from unbundle.ranking.embedding import seen_parts
+from unbundle.ranking.embedding_parts import seen_parts
 
 BASELINES = {
     "image": "image only (raw feature)",

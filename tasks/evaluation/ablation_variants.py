@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from tasks.base.params import Params, Pretrain, Section, checked, read_sections
-from unbundle.ranking.embedding import TERMS, Modality
+from unbundle.ranking.embedding_parts import TERMS, Modality
 
 MATRIX = Path("ablation/variants.yaml")
 """In the project's folder."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unbundle.ranking.embedding import Vectors
+from unbundle.ranking.embedding_parts import Vectors
 from unbundle.ranking.fusion import interleave
 
 Scores = NDArray[np.float32]

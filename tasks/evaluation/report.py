@@ -18,7 +18,7 @@ from tasks.data.splits import spread
 from tasks.evaluation.contact_sheet import HITS, Card, draw_sheet
 from tasks.evaluation.queries import LabelledQueries, Retrieved
 from tasks.evaluation.retrieval_figures import Rankings, Scores
-from tasks.metrics.misses import Miss
+from tasks.metrics.miss_causes import Miss
 from tasks.metrics.ranking import Corrected, coverage_by_depth
 from unbundle.base.atomic import atomic_folder
 from unbundle.index.gallery import Rows

@@ -9,14 +9,14 @@ import numpy as np
 
 from tasks.base.params import DEPTH, Params
 from tasks.calibration.open_set_trials import Trials, measure
-from tasks.evaluation.diagnosis import Diagnosis
+from tasks.evaluation.diagnose_rankings import Diagnosis
 from tasks.evaluation.queries import LabelledQueries
 from tasks.evaluation.slices import Members, slices
-from tasks.metrics.misses import CAUSES
+from tasks.metrics.miss_causes import CAUSES
 from tasks.metrics.product1m_protocol import Official, official
 from tasks.metrics.ranking import Corrected, corrected, difference
 from unbundle.encoding.model_bundle import OpenSetSettings
-from unbundle.ranking.embedding import Modality
+from unbundle.ranking.embedding_parts import Modality
 
 Rankings = Mapping[str, list[str]]
 

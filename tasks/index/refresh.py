@@ -13,7 +13,7 @@ from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.data.catalogue_table import frame_of, parse_labels
 from tasks.data.photo_checks import check_photos, locate
-from tasks.index.apply_journal import catch_up_with_journal, open_encoder
+from tasks.index.catch_up_with_journal import catch_up_with_journal, open_encoder
 from tasks.index.gallery_rows import item_of
 from tasks.index.ingestion_receipt import milvus_uri
 from tasks.index.refresh_plan import Outcome, Plan, Task, pages
@@ -22,9 +22,9 @@ from tasks.validation.verdict import faults
 from unbundle.base.atomic import atomic_file
 from unbundle.base.errors import UserError
 from unbundle.encoding.query_encoder import Encoder
-from unbundle.index.apply_changes import ProductPut, delete, put
 from unbundle.index.change_journal import Journal
 from unbundle.index.database import CHAMPION, Database
+from unbundle.index.put_and_delete import ProductPut, delete, put
 from unbundle.vision.imaging import open_photo
 
 OUTCOMES: tuple[Outcome, ...] = ("added", "changed", "removed", "quarantined", "withheld")

@@ -11,10 +11,10 @@ from tasks.base.params import Params
 from tasks.base.workspace import Workspace
 from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.calibration.fit import Fitted
+from tasks.model_bundle.export_networks import FILES, Exported, NetworkSettings
 from tasks.model_bundle.int8_cost import asked_rows, calibration, cost, see
-from tasks.model_bundle.networks import FILES, Exported, NetworkSettings
 from tasks.model_bundle.parity import compare
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.token_files import FeatureStore
 from unbundle.base.errors import UserError
 from unbundle.base.onnx_session import open_session
 from unbundle.encoding.capture_inputs import OUTPUTS

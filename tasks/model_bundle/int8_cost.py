@@ -15,7 +15,7 @@ from tasks.calibration.fit import Fitted
 from tasks.data.box_columns import CORNERS, boxes_of
 from tasks.data.splits import labelled, products_of, rows_of, spread
 from tasks.metrics.ranking import Corrected, corrected, difference
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.token_files import FeatureStore
 from unbundle.encoding.capture_inputs import Arrays
 from unbundle.encoding.image_encoder import ImageEncoder
 from unbundle.encoding.model_bundle import BackboneSettings, DetectorSettings, Int8Cost, Interval

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unbundle.encoding.model_bundle import Parity
-from unbundle.ranking.embedding import unit
+from unbundle.ranking.embedding_parts import unit
 
 NEIGHBOURS = 10
 

@@ -17,7 +17,7 @@ from models.capture.losses import IGNORED
 from models.capture.tokenizer import CLS, MASK, PAD, SEP, SPECIAL
 from tasks.base.params import Pretrain
 from tasks.data.splits import rows_of
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.token_files import FeatureStore
 
 Regions = tuple[NDArray[np.float16], NDArray[np.float32]]
 """Tokens `[V, D]` of a photo and their geometry `[V, 5]`."""

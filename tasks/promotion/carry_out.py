@@ -8,7 +8,7 @@ from pathlib import Path
 from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.workspace import Workspace
-from tasks.index.apply_journal import catch_up_with_journal
+from tasks.index.catch_up_with_journal import catch_up_with_journal
 from tasks.index.ingestion_receipt import Receipt
 from tasks.promotion.approval import NOBODY
 from tasks.promotion.gate import Decision

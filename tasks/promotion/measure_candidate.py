@@ -12,7 +12,7 @@ from tasks.base.progress import console
 from tasks.base.workspace import Workspace
 from tasks.evaluation.queries import LabelledQueries, median_latencies, read_queries, retrieve
 from tasks.evaluation.report import QUERY_TABLE, SLICE
-from tasks.index.apply_journal import catch_up_with_journal
+from tasks.index.catch_up_with_journal import catch_up_with_journal
 from tasks.index.ingestion_receipt import Receipt, milvus_uri
 from tasks.metrics.ranking import corrected
 from tasks.monitoring.champion_profile import keep_profile

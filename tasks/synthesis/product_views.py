@@ -13,8 +13,8 @@ from tasks.base.params import Cutouts, Params, Views
 from tasks.synthesis.clutter import scatter_clutter
 from tasks.synthesis.cutouts import CERTAIN, cut_out, shrink
 from tasks.synthesis.pasting import paste, transform
+from tasks.synthesis.products_to_paste import Sprite, sprite_of
 from tasks.synthesis.pseudo_bundle_backgrounds import draw_background
-from tasks.synthesis.pseudo_bundle_material import Pixels
 from tasks.synthesis.pseudo_bundles import (
     ROTATION,
     SCALE_JITTER,
@@ -23,7 +23,7 @@ from tasks.synthesis.pseudo_bundles import (
     photographed,
 )
 from tasks.synthesis.random_choice import choose
-from tasks.synthesis.sprites import Sprite, sprite_of
+from tasks.synthesis.source_pictures import Pixels
 from unbundle.vision.boxes import Boxes, areas, intersections
 from unbundle.vision.imaging import Photo, crops, open_photo
 

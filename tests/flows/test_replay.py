@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.served_catalogue import serve
-from tests.support.tiny_bundle import scene, write_photo
+from tests.support.tiny_model_bundle import scene, write_photo
 from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.recorder import Recorder, Recording
 

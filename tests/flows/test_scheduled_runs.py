@@ -12,9 +12,9 @@ import pytest
 
 from tasks.base.workspace import Workspace
 from tests.support.changing_catalogue import Shop, labels
-from tests.support.nightly_project import Night, give_bundle, night, write_project
 from tests.support.project_clone import change_params
-from tests.support.tiny_bundle import scene
+from tests.support.scheduled_project import Night, give_bundle, night, write_project
+from tests.support.tiny_model_bundle import scene
 from unbundle import ProductSearch
 from unbundle.index.database import CHAMPION, Database
 

@@ -7,9 +7,9 @@ import pytest
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
+from tests.support.catalogue_folder import small_catalogue, write_table
 from tests.support.documented_commands import commands, run
 from tests.support.project_clone import clone
-from tests.support.small_catalogue import small_catalogue, write_table
 
 pytestmark = pytest.mark.slow
 

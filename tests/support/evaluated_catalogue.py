@@ -8,7 +8,7 @@ import pandas as pd
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import write_manifest
-from tests.support.tiny_bundle import scene, write_bundle, write_photo
+from tests.support.tiny_model_bundle import scene, write_bundle, write_photo
 from unbundle.vision.imaging import Photo
 
 PROJECT = Path(__file__).parents[2]

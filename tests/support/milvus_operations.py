@@ -17,7 +17,7 @@ from unbundle.index.columns import infer_columns
 from unbundle.index.database import CHAMPION, PREVIOUS, Database
 from unbundle.index.filters import Filters
 from unbundle.index.gallery import Gallery, Hit, Item
-from unbundle.ranking.embedding import Vectors, unit
+from unbundle.ranking.embedding_parts import Vectors, unit
 
 READ, CHANGED, CROWDED, OLD, NEW = (f"products_{digit * 12}" for digit in "abcde")
 DIMENSION = 16

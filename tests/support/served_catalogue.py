@@ -20,7 +20,7 @@ from tasks.base.workspace import Workspace
 from tasks.index.ingestion_receipt import Receipt
 from tasks.ingest import ingest
 from tests.support.evaluated_catalogue import tiny_params
-from tests.support.tiny_bundle import write_bundle, write_gallery
+from tests.support.tiny_model_bundle import write_bundle, write_gallery
 from unbundle.base.request_limits import Limits
 from unbundle.http.app import create_app
 from unbundle.http.serve import listen

@@ -15,7 +15,7 @@ from tasks.evaluation.ablation_table import compare, write_table
 from tasks.evaluation.ablation_variants import MATRIX, Ablation, TableRow, Variant, override
 from tasks.evaluation.unseen_products import is_unseen, naming_unseen
 from tasks.pretrain import pretrain
-from tasks.pretraining.checkpoint import checkpoint_name
+from tasks.pretraining.checkpoint_name import checkpoint_name
 from tasks.pretraining.published_capture_with_losses import ReleaseForPretraining
 from unbundle.base.errors import UserError
 

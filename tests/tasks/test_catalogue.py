@@ -8,7 +8,7 @@ from tasks.base.workspace import Workspace
 from tasks.catalogue import catalogue
 from tasks.data.catalogue_table import read_rows
 from tasks.data.product1m import annotation_file
-from tests.support.small_catalogue import small_catalogue, write_photo, write_table
+from tests.support.catalogue_folder import small_catalogue, write_photo, write_table
 from unbundle.base.errors import UserError
 
 

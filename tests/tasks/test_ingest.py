@@ -18,7 +18,7 @@ from tasks.index.ingestion_receipt import Receipt, milvus_uri
 from tasks.ingest import ingest
 from tests.support.evaluated_catalogue import tiny_params
 from tests.support.kill_a_stage import process
-from tests.support.tiny_bundle import scene, write_bundle, write_gallery, write_photo
+from tests.support.tiny_model_bundle import scene, write_bundle, write_gallery, write_photo
 from unbundle.base.errors import UserError
 from unbundle.index.database import Database
 from unbundle.index.gallery import Gallery

@@ -15,14 +15,14 @@ from tasks.index.ingestion_receipt import Receipt
 from tasks.ingest import ingest
 from tasks.promote import promote
 from tests.support.evaluated_catalogue import PROJECT, write_world
-from tests.support.tiny_bundle import png, scene, write_bundle
+from tests.support.tiny_model_bundle import png, scene, write_bundle
 from unbundle.base.errors import UserError
 from unbundle.cli import main
 from unbundle.encoding.model_bundle import SETTINGS
-from unbundle.index.apply_changes import ProductPut, delete, put
 from unbundle.index.change_journal import Journal
 from unbundle.index.database import CHAMPION, PREVIOUS, Database
 from unbundle.index.gallery import Item
+from unbundle.index.put_and_delete import ProductPut, delete, put
 from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.recorder import Recorder, Recording
 from unbundle.vision.imaging import open_photo

@@ -21,7 +21,7 @@ from tests.support.changing_catalogue import Shop, index, labels
 from tests.support.evaluated_catalogue import tiny_params
 from tests.support.kill_a_stage import process
 from tests.support.served_catalogue import copied
-from tests.support.tiny_bundle import scene
+from tests.support.tiny_model_bundle import scene
 from unbundle import ProductSearch
 from unbundle.base.errors import UserError
 from unbundle.encoding.model_bundle import Bundle

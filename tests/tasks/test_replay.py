@@ -16,7 +16,7 @@ from tasks.replay import replay_candidate
 from tests.support.documented_commands import commands, run
 from tests.support.evaluated_catalogue import PROJECT, tiny_params
 from tests.support.served_catalogue import copied
-from tests.support.tiny_bundle import scene, write_bundle
+from tests.support.tiny_model_bundle import scene, write_bundle
 from unbundle.base.errors import UserError
 from unbundle.cli import main
 from unbundle.query.search import ProductSearch, Question

@@ -13,7 +13,7 @@ from tasks.base.params import Params
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
 from tasks.validate import validate
-from tests.support.small_catalogue import small_catalogue, write_photo, write_table
+from tests.support.catalogue_folder import small_catalogue, write_photo, write_table
 from unbundle.base.errors import UserError
 
 

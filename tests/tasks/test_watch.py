@@ -16,7 +16,7 @@ from tasks.ingest import ingest
 from tasks.promote import promote
 from tasks.watch import watch
 from tests.support.evaluated_catalogue import write_world
-from tests.support.tiny_bundle import scene
+from tests.support.tiny_model_bundle import scene
 from unbundle.base.errors import UserError
 from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.recorder import Recorder, Recording

@@ -9,7 +9,7 @@ import unbundle.cli
 from tasks.base.workspace import Workspace
 from tasks.index.ingestion_receipt import Receipt
 from tests.support.served_catalogue import copied
-from tests.support.tiny_bundle import scene, write_bundle, write_photo
+from tests.support.tiny_model_bundle import scene, write_bundle, write_photo
 from unbundle.cli import main
 from unbundle.index.database import Database
 

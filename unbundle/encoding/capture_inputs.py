@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from unbundle.ranking.embedding import Vectors, seen_parts
+from unbundle.ranking.embedding_parts import Vectors, seen_parts
 
 OUTPUTS = ("visual_head", "text_head", "read", "alignment", "joint")
 """Of `capture.onnx`: float32 `[N, d]` each, `alignment` `[N, T]`."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unbundle.ranking.embedding import Modality, Vectors
+from unbundle.ranking.embedding_parts import Modality, Vectors
 from unbundle.vision.boxes import Boxes
 from unbundle.vision.keypoints import Keypoints
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from unbundle.base.onnx_session import open_session
 from unbundle.encoding.capture_inputs import Visual
 from unbundle.encoding.model_bundle import BACKBONE, DETECTOR, BackboneSettings, DetectorSettings
-from unbundle.encoding.span_observer import NOBODY, Observer
+from unbundle.encoding.query_observer import NOBODY, Observer
 from unbundle.vision.boxes import Boxes
 from unbundle.vision.imaging import Photo, crops, geometry, letterbox, normalise
 from unbundle.vision.proposals import select_proposals

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from unbundle.base.atomic import write_json
 from unbundle.base.errors import UserError
-from unbundle.ranking.embedding import PARTS, TERMS, Modality
+from unbundle.ranking.embedding_parts import PARTS, TERMS, Modality
 from unbundle.ranking.open_set import FEATURES, Tree
 from unbundle.vision.keypoints import KeypointSettings
 
@@ -94,7 +94,7 @@ class EmbeddingSettings(BundleSection):
     parts: tuple[str, ...]
     dimensions: tuple[int, ...]
     weights: dict[Modality, dict[str, float]]
-    """One weight per term of `unbundle.ranking.embedding.TERMS`, by what a query has."""
+    """One weight per term of `unbundle.ranking.embedding_parts.TERMS`, by what a query has."""
     fitted_on: FittedOn | None = None
     """None for the weights of the params."""
 

@@ -25,8 +25,8 @@ from unbundle.encoding.capture_inputs import (
 from unbundle.encoding.encoded_query import EncodedQuery, Word
 from unbundle.encoding.image_encoder import ImageEncoder, Proposals
 from unbundle.encoding.model_bundle import CAPTURE, PROJECTION, TOKENIZER, Bundle
-from unbundle.encoding.span_observer import NOBODY, Observer
-from unbundle.ranking.embedding import Vectors, join_parts, modality, query_vectors
+from unbundle.encoding.query_observer import NOBODY, Observer
+from unbundle.ranking.embedding_parts import Vectors, join_parts, modality, query_vectors
 from unbundle.vision.boxes import Boxes
 from unbundle.vision.imaging import Photo
 from unbundle.vision.keypoints import Keypoints, keypoints

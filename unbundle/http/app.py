@@ -12,7 +12,7 @@ from fastapi import Query as Parameter
 
 from unbundle.base.errors import UserError
 from unbundle.base.request_limits import USUAL_K, Limits
-from unbundle.encoding.span_observer import NOBODY, Observer
+from unbundle.encoding.query_observer import NOBODY, Observer
 from unbundle.http.admission import Admission, at_once
 from unbundle.http.error_responses import Kind, Problem, ProblemError, refused, tell_problems
 from unbundle.http.openapi import BATCH_BODY, SEARCH_BODY, described, problems

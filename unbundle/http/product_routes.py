@@ -20,11 +20,11 @@ from unbundle.http.error_responses import Kind, ProblemError
 from unbundle.http.openapi import KEYED, problems
 from unbundle.http.request_bodies import FORM, JSON, Base64, encodable, over_limit, read_body
 from unbundle.http.served_champion import LiveChampion
-from unbundle.index.apply_changes import ProductPut, delete, put
 from unbundle.index.change_journal import Journal
 from unbundle.index.columns import clip
 from unbundle.index.filters import Value
 from unbundle.index.gallery import Item
+from unbundle.index.put_and_delete import ProductPut, delete, put
 from unbundle.query.search import ProductSearch
 from unbundle.vision.imaging import open_upload
 

@@ -16,13 +16,13 @@ from unbundle.base.request_limits import USUAL_K
 from unbundle.encoding.encoded_query import EncodedQuery, Word
 from unbundle.encoding.model_bundle import SETTINGS, Bundle
 from unbundle.encoding.query_encoder import Encoder
-from unbundle.encoding.span_observer import NOBODY, Observer
+from unbundle.encoding.query_observer import NOBODY, Observer
 from unbundle.index.columns import clip
 from unbundle.index.database import CHAMPION, Database
 from unbundle.index.duplicates import Duplicate, duplicates
 from unbundle.index.filters import Filters, Range, compile_filters
 from unbundle.index.gallery import MOST_HITS, Gallery, Hit, Neighbours, Vectors
-from unbundle.query.known_product import known_probabilities
+from unbundle.query.in_catalogue_probability import known_probabilities
 from unbundle.query.prices import Part, Parts, checked_price, compare, has_prices
 from unbundle.query.rerank import rerank
 from unbundle.ranking.fusion import fuse, interleave
@@ -214,7 +214,7 @@ class ProductSearch:
 
         Args:
             question: the query.
-            observer: see `unbundle.encoding.span_observer`.
+            observer: see `unbundle.encoding.query_observer`.
 
         Raises:
             UserError: see `__call__`.

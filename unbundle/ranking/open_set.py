@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from unbundle.ranking.embedding import TERMS
+from unbundle.ranking.embedding_parts import TERMS
 from unbundle.vision.geometric_verification import Evidence
 
 NEAREST = 20
@@ -59,7 +59,7 @@ class Nearest:
     Attributes:
         scores: of the photos after re-ranking, `[n]`.
         products: what each photo shows, `[n]`.
-        cosines: of instance and photos, `[n]` by term of `unbundle.ranking.embedding.TERMS`.
+        cosines: of instance and photos, `[n]` by term of `unbundle.ranking.embedding_parts.TERMS`.
         among: cosines of the photos with one another, `[n, n]` by term of `SEEN`.
         evidence: geometric verification of each photo, `[n]`.
         keypoints: how many the instance has.

@@ -25,9 +25,9 @@ from pydantic import BaseModel, ConfigDict
 
 from unbundle.base.request_limits import RECORD_BYTES, RECORD_DAYS
 from unbundle.encoding.encoded_query import EncodedQuery
-from unbundle.encoding.span_observer import Observer
+from unbundle.encoding.query_observer import Observer
 from unbundle.query.search import Answer, ProductSearch, Question
-from unbundle.ranking.embedding import Vectors
+from unbundle.ranking.embedding_parts import Vectors
 from unbundle.recording.input_statistics import brightness, script
 from unbundle.vision.imaging import UploadedPhoto
 

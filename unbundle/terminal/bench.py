@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from unbundle.base.errors import UserError
-from unbundle.encoding.span_observer import Observer, SpanName
+from unbundle.encoding.query_observer import Observer, SpanName
 from unbundle.query.search import ProductSearch, Question
 
 PARTS = ("decode", "detector", "backbone", "capture", "search", "verify", "known", "rest")

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from models.capture.onnx_heads import HEADS
 from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.model_bundle.int8_cost import see
-from tests.support.tiny_bundle import BLANK, scene, write_photo
+from tests.support.tiny_model_bundle import BLANK, scene, write_photo
 from unbundle.base.onnx_session import open_session
 from unbundle.encoding.capture_inputs import OUTPUTS, Visual, capture_inputs, title_tokenizer
 from unbundle.encoding.image_encoder import ImageEncoder

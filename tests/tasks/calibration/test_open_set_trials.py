@@ -8,7 +8,7 @@ from tasks.calibration.keypoint_matches import StoredReranker
 from tasks.calibration.open_set_fit import fit_open_set
 from tasks.calibration.open_set_trials import Trials, measure, products, trials
 from unbundle.encoding.model_bundle import OpenSetSettings
-from unbundle.ranking.embedding import PARTS, TERMS
+from unbundle.ranking.embedding_parts import PARTS, TERMS
 from unbundle.ranking.open_set import FEATURES
 from unbundle.vision.geometric_verification import NONE, Evidence
 

@@ -11,7 +11,14 @@ from tasks.calibration.term_weights import (
     quality,
 )
 from tasks.model_bundle.parity import compare
-from unbundle.ranking.embedding import TERMS, Vectors, join_parts, query_vectors, split_parts, unit
+from unbundle.ranking.embedding_parts import (
+    TERMS,
+    Vectors,
+    join_parts,
+    query_vectors,
+    split_parts,
+    unit,
+)
 
 GRID = [0.0, 0.5, 1.0, 2.0]
 

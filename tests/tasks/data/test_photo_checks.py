@@ -9,7 +9,7 @@ from PIL import Image
 
 from tasks.data.phash import near_duplicates, perceptual_hash
 from tasks.data.photo_checks import PhotoCheck, check_photos, locate
-from tests.support.small_catalogue import write_photo
+from tests.support.catalogue_folder import write_photo
 from unbundle.base.errors import UserError
 from unbundle.vision.imaging import open_photo
 

@@ -15,7 +15,7 @@ from tasks.data.product1m import (
     read_annotations,
     write_product1m,
 )
-from tests.support.small_catalogue import write_photo
+from tests.support.catalogue_folder import write_photo
 from unbundle.base.errors import UserError
 
 IDS = st.from_regex(r"[A-Za-z0-9_.:-]{1,64}", fullmatch=True)

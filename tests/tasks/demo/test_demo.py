@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.base.params import Demo
 from tasks.demo import DemoProduct, list_products, render_catalogue
-from tasks.demo.photo_plan import plan_shots
+from tasks.demo.products_per_photo import plan_shots
 from tasks.demo.titles import bundle_title, single_title
 from unbundle.base.errors import UserError
 from unbundle.vision.imaging import open_photo

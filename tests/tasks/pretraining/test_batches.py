@@ -10,7 +10,7 @@ from models.capture.losses import IGNORED
 from models.capture.tokenizer import MASK, train_tokenizer
 from tasks.base.params import Params, Pretrain, load_params
 from tasks.pretraining.batches import Pairs
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.token_files import FeatureStore
 from unbundle.base.atomic import write_json
 
 TITLES = [

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.tiny_bundle import write_bundle
+from tests.support.tiny_model_bundle import write_bundle
 from unbundle.base.errors import UserError
 from unbundle.encoding.model_bundle import Bundle, BundleContent, bundle_folders
 

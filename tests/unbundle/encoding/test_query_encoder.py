@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.support.tiny_bundle import BLANK, scene
+from tests.support.tiny_model_bundle import BLANK, scene
 from unbundle.base.errors import UserError
 from unbundle.encoding.model_bundle import Bundle
 from unbundle.encoding.query_encoder import Encoder

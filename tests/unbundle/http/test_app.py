@@ -17,7 +17,7 @@ from PIL import Image
 import unbundle.vision.imaging
 from tasks.base.workspace import Workspace
 from tests.support.served_catalogue import Service, Upload, close, service
-from tests.support.tiny_bundle import scene
+from tests.support.tiny_model_bundle import scene
 from tests.support.waiting import until
 from unbundle import ProductSearch
 from unbundle.base.request_limits import Limits

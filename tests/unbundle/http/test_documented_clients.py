@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 import unbundle
 from tasks.base.workspace import Workspace
 from tests.support.served_catalogue import service
-from tests.support.tiny_bundle import scene, write_photo
+from tests.support.tiny_model_bundle import scene, write_photo
 from tests.support.waiting import listens, until
 from unbundle.base.request_limits import Limits
 from unbundle.cli import main

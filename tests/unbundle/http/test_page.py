@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, Request, Route, expect, sync_play
 
 from tasks.base.workspace import Workspace
 from tests.support.served_catalogue import Service, Upload, service
-from tests.support.tiny_bundle import BLANK, scene, write_photo
+from tests.support.tiny_model_bundle import BLANK, scene, write_photo
 from unbundle.base.request_limits import Limits
 
 ROOT = Path(__file__).parents[3]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tasks.base.workspace import Workspace
 from tests.support.served_catalogue import Service, service
-from tests.support.tiny_bundle import product, scene, write_photo
+from tests.support.tiny_model_bundle import product, scene, write_photo
 from unbundle.base.errors import UserError
 from unbundle.base.request_limits import Limits
 from unbundle.http.page_routes import MOST_SAMPLES, read_samples

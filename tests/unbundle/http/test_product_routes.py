@@ -17,12 +17,12 @@ from tasks.refresh import refresh
 from tests.support.changing_catalogue import Shop, labels
 from tests.support.evaluated_catalogue import tiny_params
 from tests.support.served_catalogue import Service, candidate, copied, service
-from tests.support.tiny_bundle import png, scene
+from tests.support.tiny_model_bundle import png, scene
 from unbundle.base.request_limits import Limits
 from unbundle.encoding.query_encoder import Encoder
-from unbundle.index.apply_changes import catch_up
 from unbundle.index.change_journal import Journal
 from unbundle.index.database import Database
+from unbundle.index.put_and_delete import catch_up
 from unbundle.query.search import bundle_of
 
 DOCS = (Path(__file__).parents[3] / "docs/serving.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import pytest
 from tasks.base.workspace import Workspace
 from tasks.index.ingestion_receipt import Receipt
 from tests.support.served_catalogue import Service, candidate, copied, service
-from tests.support.tiny_bundle import scene
+from tests.support.tiny_model_bundle import scene
 from tests.support.waiting import until
 from unbundle import Answer, ProductSearch
 from unbundle.base.request_limits import Limits

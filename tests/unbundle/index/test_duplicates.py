@@ -9,7 +9,7 @@ from unbundle import ProductSearch, UserError
 from unbundle.index.database import Database
 from unbundle.index.duplicates import duplicates
 from unbundle.index.gallery import MOST_HITS, Gallery, Item
-from unbundle.ranking.embedding import unit
+from unbundle.ranking.embedding_parts import unit
 
 DIMENSION = 8
 

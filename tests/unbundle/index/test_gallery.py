@@ -11,7 +11,7 @@ from unbundle.base.errors import UserError
 from unbundle.index.columns import infer_columns
 from unbundle.index.database import Database
 from unbundle.index.gallery import Gallery, Hit, Item, best_per_product
-from unbundle.ranking.embedding import unit
+from unbundle.ranking.embedding_parts import unit
 
 NAME = "products_0123456789ab"
 DIMENSION = 6

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.base.workspace import Workspace
-from tests.support.tiny_bundle import BLANK, scene
+from tests.support.tiny_model_bundle import BLANK, scene
 from unbundle import Part, Parts, ProductSearch, UserError
 from unbundle.index.columns import Column
 from unbundle.index.gallery import Hit

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import printed_photos
-from tests.support.printed_photos import printed, turned
+from tests.support import photos_with_local_features as printed_photos
+from tests.support.photos_with_local_features import printed, turned
 from unbundle.index.database import Database
 from unbundle.index.gallery import Gallery, Hit, Item, Neighbours, best_per_product
 from unbundle.query.rerank import rerank, rescored

@@ -16,10 +16,10 @@ from PIL import Image
 
 from tasks.base.workspace import Workspace
 from tests.support.served_catalogue import close
-from tests.support.tiny_bundle import BLANK, scene, write_bundle, write_photo
+from tests.support.tiny_model_bundle import BLANK, scene, write_bundle, write_photo
 from unbundle import Answer, Instance, ProductSearch, Question, UserError
 from unbundle.encoding.encoded_query import EncodedQuery
-from unbundle.encoding.span_observer import Observer, SpanName
+from unbundle.encoding.query_observer import Observer, SpanName
 from unbundle.ranking.fusion import interleave
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbundle.ranking.embedding import TERMS
+from unbundle.ranking.embedding_parts import TERMS
 from unbundle.ranking.open_set import (
     FEATURES,
     SEEN,

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tasks.base.workspace import Workspace
 from tests.support.served_catalogue import service
-from tests.support.tiny_bundle import scene
+from tests.support.tiny_model_bundle import scene
 from unbundle.base.request_limits import Limits
 from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.input_statistics import script

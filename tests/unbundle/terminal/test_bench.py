@@ -5,10 +5,10 @@ from typing import get_args
 import pytest
 
 from tasks.base.workspace import Workspace
-from tests.support.tiny_bundle import scene, write_photo
+from tests.support.tiny_model_bundle import scene, write_photo
 from unbundle import UserError
 from unbundle.cli import main
-from unbundle.encoding.span_observer import SpanName
+from unbundle.encoding.query_observer import SpanName
 from unbundle.terminal.bench import PARTS, read_queries
 
 TABLE = "id,image,caption,split\na,images/g0-0.png,red,train\nb,images/q.png,,test\n"

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.support.printed_photos import SETTINGS, Photo, printed, turned
+from tests.support.photos_with_local_features import SETTINGS, Photo, printed, turned
 from unbundle.vision.geometric_verification import NONE, Evidence, bonus, verify
 from unbundle.vision.keypoints import ROOTSIFT, Keypoints, keypoints
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tests.support import printed_photos
-from tests.support.printed_photos import printed
+from tests.support import photos_with_local_features as printed_photos
+from tests.support.photos_with_local_features import printed
 from unbundle.vision.keypoints import (
     LONGEST_TEXT,
     ROOTSIFT,

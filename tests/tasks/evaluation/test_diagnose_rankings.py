@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.evaluation.baselines import BASELINES, BaselineGallery, TitleIndex, rank_baselines
-from tasks.evaluation.diagnosis import index_recall
+from tasks.evaluation.diagnose_rankings import index_recall
 
 IDS = ["a", "b", "c", "d"]
 SCORES = np.asarray([0.9, 0.1, 0.8, 0.7], np.float32)

@@ -21,7 +21,7 @@ from tasks.base.workspace import Workspace
 from tasks.calibration.encoded_queries import stored_visual
 from tasks.data.splits import spread
 from tasks.model_bundle.parity import compare
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.token_files import FeatureStore
 from unbundle.base.onnx_session import open_session
 from unbundle.encoding.capture_inputs import Arrays, capture_inputs, title_tokenizer
 from unbundle.encoding.model_bundle import (

@@ -29,7 +29,7 @@ from tasks.promote import promote
 from tests.support.changing_catalogue import Shop
 from tests.support.evaluated_catalogue import write_world
 from tests.support.project_clone import change_params, clone
-from tests.support.tiny_bundle import write_bundle
+from tests.support.tiny_model_bundle import write_bundle
 
 # Waits, after its first batch, as long as there is a file `hold`.
 INGEST = """

@@ -12,11 +12,11 @@ from tasks.calibration.keypoint_matches import StoredReranker, comparing
 from tasks.calibration.open_set_trials import Trials, products, trials
 from tasks.evaluation.baselines import BASELINES, BaselineGallery, TitleIndex, rank_baselines
 from tasks.evaluation.queries import LabelledQueries, LabelledQuery, Retrieved
-from tasks.metrics.misses import Miss, QueryOutcome, attribute
+from tasks.metrics.miss_causes import Miss, QueryOutcome, attribute
 from unbundle.encoding.model_bundle import Bundle
 from unbundle.index.gallery import Rows
 from unbundle.query.search import Ranking
-from unbundle.ranking.embedding import split_parts
+from unbundle.ranking.embedding_parts import split_parts
 from unbundle.vision.keypoints import Keypoints
 
 _SAME_SCORE = 1e-5

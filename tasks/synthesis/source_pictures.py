@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.synthesis.cutouts import Cutout
-from tasks.synthesis.sprites import Sprite
+from tasks.synthesis.products_to_paste import Sprite
 from unbundle.vision.imaging import Photo
 
 Pixels = NDArray[np.float32]

@@ -7,14 +7,14 @@ import pytest
 from tasks.base.workspace import Workspace
 from tasks.calibration.keypoint_matches import StoredReranker, comparing
 from tasks.calibration.open_set_trials import trials
-from tests.support.tiny_bundle import scene
+from tests.support.tiny_model_bundle import scene
 from unbundle import ProductSearch
 from unbundle.encoding.encoded_query import EncodedQuery
 from unbundle.encoding.model_bundle import Bundle, OpenSetSettings
 from unbundle.index.gallery import Neighbours
-from unbundle.query.known_product import known_probabilities
+from unbundle.query.in_catalogue_probability import known_probabilities
 from unbundle.query.rerank import rerank
-from unbundle.ranking.embedding import split_parts
+from unbundle.ranking.embedding_parts import split_parts
 from unbundle.ranking.open_set import FEATURES, Tree, probability
 from unbundle.vision.keypoints import Keypoints
 

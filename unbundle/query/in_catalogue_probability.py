@@ -7,7 +7,7 @@ import numpy as np
 from unbundle.encoding.encoded_query import EncodedQuery
 from unbundle.encoding.model_bundle import Bundle, OpenSetSettings
 from unbundle.index.gallery import Neighbours
-from unbundle.ranking.embedding import split_parts, term_scores
+from unbundle.ranking.embedding_parts import split_parts, term_scores
 from unbundle.ranking.open_set import NEAREST, Nearest, among, open_set_features, probability
 
 

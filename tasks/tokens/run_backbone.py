@@ -14,7 +14,7 @@ from models.onnx.export import export_image_network
 from tasks.base.params import Features
 from tasks.base.workspace import Workspace
 from tasks.data.box_columns import boxes_of
-from tasks.tokens.store import FeatureStore
+from tasks.tokens.token_files import FeatureStore
 from unbundle.base.atomic import atomic_file
 from unbundle.base.onnx_session import open_session
 from unbundle.vision.imaging import crops, geometry, normalise, open_photo

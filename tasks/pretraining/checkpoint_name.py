@@ -7,7 +7,7 @@ from tasks.base.import_closure import code_digest
 from tasks.base.params import Params
 from tasks.base.workspace import Workspace
 from tasks.pretraining.capture_with_losses import CaptureForPretraining
-from tasks.tokens.backbone import BACKBONE
+from tasks.tokens.run_backbone import BACKBONE
 
 
 def checkpoint_name(

@@ -21,7 +21,7 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from unbundle.base.atomic import write_json
-from unbundle.ranking.embedding import TERMS
+from unbundle.ranking.embedding_parts import TERMS
 from unbundle.ranking.open_set import FEATURES
 from unbundle.vision.imaging import Photo
 

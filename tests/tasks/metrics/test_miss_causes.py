@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.metrics.misses import CAUSES, Miss, QueryOutcome, attribute
+from tasks.metrics.miss_causes import CAUSES, Miss, QueryOutcome, attribute
 
 JAR, TUBE = [0, 0, 10, 10], [20, 20, 30, 30]
 
