@@ -12,7 +12,10 @@ import pytest
 import yaml
 
 import flows  # noqa: F401  (turns Prefect's usage tracking off before Prefect is imported)
-from tests.support.project_clone import clone, git
+from tasks.base.params import Params
+from tasks.base.workspace import Workspace
+from tasks.catalogue import catalogue
+from tests.support.project_clone import change_params, clone, git
 
 REPOSITORY = Path(__file__).parents[2]
 Project = Callable[[dict[str, str]], Path]
@@ -95,9 +98,20 @@ def left() -> Callable[[Any], dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of the project at `scale: tiny`."""
-    return clone(tmp_path_factory.mktemp("clone"))
+def root(tmp_path_factory: pytest.TempPathFactory, tiny_params: Params) -> Path:
+    """A clone of the project at `scale: tiny`, of a shop's own catalogue in its folder `mine`.
+
+    The catalogue is the demo's, so what the README's command for one's own catalogue would make is
+    what the flow has made already, and no test walks the pipeline a second time.
+    """
+    folder = clone(tmp_path_factory.mktemp("clone"))
+    rendered = Workspace(tmp_path_factory.mktemp("rendered"))
+    catalogue(rendered, tiny_params)
+    shutil.copytree(rendered.catalogue, folder / "mine")
+    change_params(folder, catalogue={"source": "folder", "path": "mine"})
+    git(folder, "add", "params.yaml")
+    git(folder, "commit", "--quiet", "--message", "a catalogue of one's own")
+    return folder
 
 
 @pytest.fixture(scope="session")

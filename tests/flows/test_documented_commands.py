@@ -11,9 +11,13 @@ from typing import Any
 
 import pytest
 
+from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
+from tasks.index.receipt import Receipt
+from tasks.ingest import ingest
 from tests.support.project_clone import git
+from unbundle.index.database import Database
 
 pytestmark = pytest.mark.pipeline
 
@@ -50,18 +54,25 @@ COMMANDS = [
 
 
 @pytest.fixture(scope="module")
-def reader(root: Path, promoted: Any) -> Path:
-    """The walked clone, with the files that the documentation speaks of."""
+def reader(root: Path, promoted: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The walked clone, with a photo to ask about and another index that serves."""
     workspace = Workspace(root)
     assert promoted.name == "Promoted", promoted.message
     git(root, "checkout", "--quiet", "params.yaml")
-    queries = read_manifest(workspace.manifest).query("split == 'test'")
+    manifest = read_manifest(workspace.manifest)
+    queries = manifest.query("split == 'test'")
     shutil.copyfile(workspace.catalogue / queries["image"].iloc[0], root / "photo.jpg")
-    mine = root / "mine"
-    shutil.copytree(workspace.catalogue, mine, dirs_exist_ok=True)
-    rows = (mine / "catalogue.csv").read_text(encoding="utf-8")
-    # Without its last row it is another catalogue, so there is something to go back from.
-    (mine / "catalogue.csv").write_text(rows.rstrip().rpartition("\n")[0], encoding="utf-8")
+    # Without a row it is another index: there is something to promote over, and to go back to.
+    before = Workspace(tmp_path_factory.mktemp("before"))
+    for folder in (workspace.catalogue, workspace.bundle):
+        shutil.copytree(folder, before.root / folder.relative_to(root))
+    fewer = manifest.drop(manifest.index[manifest["split"] == "gallery"][-1])
+    fewer.to_parquet(before.manifest)
+    params = load_params(root / "params.yaml")
+    here = params.ingest.model_copy(update={"uri": str(workspace.milvus)})
+    ingest(before, params.model_copy(update={"ingest": here}))
+    with Database(str(workspace.milvus)) as database:
+        database.promote(Receipt.read(before.receipt).collection)
     return root
 
 

@@ -23,6 +23,7 @@ from tasks.ingest import ingest
 from tasks.monitoring.champion_profile import keep_profile
 from tests.support.documented_commands import commands
 from tests.support.evaluated_catalogue import tiny_params, write_world
+from tests.support.waiting import listens, until
 from unbundle.index.database import Database
 from unbundle.query.search import ProductSearch
 
@@ -62,12 +63,8 @@ def prefect_server(home: Path) -> Iterator[dict[str, str]]:
             [*command, "--host", "127.0.0.1"], env=environment, stdout=log, stderr=log
         )
         try:
-            while process.poll() is None:
-                try:
-                    if httpx.get(f"{environment['PREFECT_API_URL']}/health", trust_env=False):
-                        break
-                except httpx.HTTPError:
-                    continue
+            until(lambda: process.poll() is not None or listens(port), pause=0.2)
+            assert httpx.get(f"{environment['PREFECT_API_URL']}/health", trust_env=False)
             yield environment
         finally:
             process.terminate()
@@ -136,8 +133,7 @@ def test_drift_starts_retrain_and_a_failure_is_told(drifted: Workspace, tmp_path
         assert "watch: Drifted: products_" in told
         assert "catalogue: titles in other" in told or "characters of a title" in told
         wanted = {"deployments": {"name": {"any_": ["retrain"]}}}
-        while not (runs := api.post("flow_runs/filter", json=wanted).json()):
-            pass
+        runs = until(lambda: api.post("flow_runs/filter", json=wanted).json(), pause=0.2)
         assert runs[0]["state"]["name"] in ("Scheduled", "Late")
         artifacts = api.post("artifacts/filter", json={}).json()
         assert {"drift", "drift-report", "watch-drift"} <= {one["key"] for one in artifacts}
