@@ -7,7 +7,6 @@ import pytest
 from tasks.calibration.keypoint_matches import StoredReranker
 from tasks.calibration.open_set_fit import fit_open_set
 from tasks.calibration.open_set_trials import Trials, measure, products, trials
-from unbundle.encoding.model_bundle import OpenSetSettings
 from unbundle.ranking.embedding_parts import PARTS, TERMS
 from unbundle.ranking.open_set import FEATURES
 from unbundle.vision.geometric_verification import NONE, Evidence
@@ -90,7 +89,7 @@ def _separable(count: int, overlap: float) -> Trials:
 def test_the_threshold_keeps_the_wanted_rate_of_false_accepts() -> None:
     fitted = fit_open_set(_separable(400, 0.2), false_accepts=0.1)
     assert fitted is not None
-    found = measure(_separable(400, 0.2), {"both": OpenSetSettings(**fitted)})
+    found = measure(_separable(400, 0.2), {"both": fitted})
     assert found is not None
     assert found["false_accepts"] == pytest.approx(0.1, abs=0.03)
     assert 0.85 < found["auroc"] < 1
@@ -115,7 +114,7 @@ def test_the_threshold_holds_for_strangers_that_the_fit_has_not_seen() -> None:
         fitted = fit_open_set(_noisy(320, seed), false_accepts=0.3)
         assert fitted is not None
         others = _noisy(1000, 100 + seed)
-        found = measure(others, {"both": OpenSetSettings(**fitted)})
+        found = measure(others, {"both": fitted})
         assert found is not None
         rates.append(found["false_accepts"])
     assert np.mean(rates) == pytest.approx(0.3, abs=0.02)
@@ -131,8 +130,8 @@ def test_signs_count_together() -> None:
     fitted = fit_open_set(Trials(features[:800], known[:800], np.full(800, "both")), 0.3)
     assert fitted is not None
     rest = Trials(features[800:], known[800:], np.full(400, "both"))
-    together = measure(rest, {"both": OpenSetSettings(**fitted)}, 10)
-    alone = measure(rest, {"both": OpenSetSettings(**{**fitted, "trees": ()})}, 10)
+    together = measure(rest, {"both": fitted})
+    alone = measure(rest, {"both": fitted.model_copy(update={"trees": ()})})
     assert together is not None
     assert alone is not None
     assert alone["auroc"] + 0.05 < together["auroc"]
@@ -141,7 +140,7 @@ def test_signs_count_together() -> None:
 def test_few_trials_are_calibrated_all_the_same() -> None:
     fitted = fit_open_set(_separable(4, 0.1), false_accepts=0.5)
     assert fitted is not None
-    assert 0 < fitted["threshold"] < 1
+    assert 0 < fitted.threshold < 1
 
 
 def test_one_kind_of_trials_calibrates_nothing() -> None:
@@ -156,6 +155,6 @@ def test_trials_of_a_modality_without_calibration_do_not_count() -> None:
     assert fitted is not None
     titled = _separable(40, 0.2)
     photos = Trials(titled.features, ~titled.known, np.full(40, "photo"))
-    known = {"both": OpenSetSettings(**fitted)}
-    both = measure(Trials.joined([titled, photos]), known, 10)
-    assert both == measure(titled, known, 10)
+    known = {"both": fitted}
+    both = measure(Trials.joined([titled, photos]), known)
+    assert both == measure(titled, known)
