@@ -23,8 +23,8 @@ from tasks.detection.collect_cutouts import gather_material
 from tasks.detection.example_pictures import Picture, write_pictures
 from tasks.detection.run_detector import Scenes, propose
 from tasks.metrics.detection import RECALLS, precision_at_recalls, summarise
+from tasks.synthesis.cutouts_and_photos import Material
 from tasks.synthesis.pseudo_bundles import compose
-from tasks.synthesis.source_pictures import Material
 from unbundle.base.atomic import atomic_file, atomic_folder, write_json
 from unbundle.base.onnx_session import open_session
 

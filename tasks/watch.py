@@ -19,7 +19,7 @@ from tasks.monitoring.drift import compare
 from tasks.monitoring.drift_report import Drift, write_report
 from unbundle.base.errors import UserError
 from unbundle.query.search import ProductSearch
-from unbundle.recording.recorder import Record, read_records
+from unbundle.recording.query_log import Record, read_records
 
 
 def watch(workspace: Workspace, params: Params) -> Drift:

@@ -16,11 +16,11 @@ import pandas as pd
 from tasks.base.params import Export
 from tasks.calibration.encoded_queries import EncodedQueries, StoredPhotos
 from tasks.calibration.exact_search import gallery_cosines
-from tasks.calibration.fusion_fit import fit_fusion, fused, nearest_items
+from tasks.calibration.fit_embedding_weights import AnswerKey, DevQuery, fit_weights, quality
+from tasks.calibration.fit_open_set_score import fit_open_set
+from tasks.calibration.fit_rank_fusion import fit_fusion, fused, nearest_items
 from tasks.calibration.keypoint_matches import StoredReranker, comparing, described
-from tasks.calibration.open_set_fit import fit_open_set
 from tasks.calibration.open_set_trials import Trials, products, trials
-from tasks.calibration.term_weights import AnswerKey, DevQuery, fit_weights, quality
 from tasks.data.splits import is_fitted, labelled, products_of, rows_of, spread
 from tasks.tokens.token_files import FeatureStore
 from unbundle.encoding.model_bundle import FittedOn, OpenSetSettings

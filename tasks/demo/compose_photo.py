@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.demo.camera import expose
+from tasks.demo.camera_effects import expose
 from tasks.demo.photo_backgrounds import FLAT, GROUNDS, Picture, crop, studio
 from tasks.demo.product_arrangements import Spot, alone, together
 from tasks.demo.products_per_photo import Shot

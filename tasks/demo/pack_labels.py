@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.demo.finishes import linear
 from tasks.demo.packaging import panel
-from tasks.demo.packaging_prints import Rect, Sheet
 from tasks.demo.products import DemoProduct
+from tasks.demo.surface_finishes import linear
+from tasks.demo.text_and_ornament_sheets import Rect, Sheet
 
 MARGINS = {"tube": 0.16, "compact": 0.09}
 """Share of the sheet's width that stays free of text on each side, by shape …"""

@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.demo.finishes import CLOSURES, Finish, Kind, answer, exposed, linear
 from tasks.demo.lighting import Shading, light
 from tasks.demo.pack_labels import Label, body_colour, print_label
 from tasks.demo.packaging import SHAPES, Form, views
 from tasks.demo.products import DemoProduct
 from tasks.demo.rasterize_meshes import Geometry, project
+from tasks.demo.surface_finishes import CLOSURES, Finish, Kind, answer, exposed, linear
 from tasks.demo.surface_meshes import Floats, floats
 
 LONGEST = 520

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tasks.demo.packaging_prints import font
 from tasks.demo.photo_backgrounds import Picture
+from tasks.demo.text_and_ornament_sheets import font
 
 COLOURS = ("#e02a2a", "#f5a300", "#1f1f1f", "#e84393", "#0f9d58", "#2d6cdf")
 WORDS = ("SALE", "HOT", "NEW", "-20%", "-50%", "2 FOR 1", "GIFT", "TOP 1", "VIP")

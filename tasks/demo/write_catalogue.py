@@ -16,7 +16,7 @@ import numpy as np
 
 from tasks.base.params import Demo
 from tasks.base.progress import track
-from tasks.demo.camera import jpeg
+from tasks.demo.camera_effects import jpeg
 from tasks.demo.compose_photo import GROUND_COPIES, Box, Habits, Stock, compose
 from tasks.demo.photo_backgrounds import GROUNDS
 from tasks.demo.product_pictures import draw_family

@@ -11,9 +11,9 @@ from tasks.base.workspace import Workspace
 from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.calibration.exact_search import gallery_cosines, rank_gallery
 from tasks.calibration.fit import dev_queries, fit_verification, fitted_queries, stored_reranker
-from tasks.calibration.fusion_fit import fit_fusion
+from tasks.calibration.fit_embedding_weights import AnswerKey, fit_weights
+from tasks.calibration.fit_rank_fusion import fit_fusion
 from tasks.calibration.keypoint_matches import described, keypoint_settings
-from tasks.calibration.term_weights import AnswerKey, fit_weights
 from tasks.data.box_columns import CORNERS
 from tasks.data.manifest import read_manifest
 from tasks.data.splits import products_of, rows_of, spread

@@ -11,7 +11,7 @@ from tasks.evaluation.queries import LabelledQueries
 from tasks.monitoring.drift import Profile, profile
 from unbundle.base.errors import UserError
 from unbundle.query.search import ProductSearch
-from unbundle.recording.recorder import Facts, facts, observe
+from unbundle.recording.query_log import Facts, facts, observe
 
 PROPERTY = "profile"
 """Of the collection that was judged on it."""

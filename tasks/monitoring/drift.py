@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from tasks.base.params import Watch
-from unbundle.recording.recorder import Facts, Record
+from unbundle.recording.query_log import Facts, Record
 
 QUANTILES = 101
 

@@ -17,7 +17,7 @@ from unbundle.base.errors import UserError
 from unbundle.index.gallery import Neighbours
 from unbundle.query.rerank import rescored_neighbours
 from unbundle.query.search import Answer, ProductSearch
-from unbundle.recording.recorder import Record, Seen, read_records
+from unbundle.recording.query_log import Record, Seen, read_records
 from unbundle.vision.boxes import intersection_over_union
 from unbundle.vision.geometric_verification import NONE, Evidence
 

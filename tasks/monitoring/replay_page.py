@@ -13,7 +13,7 @@ from tasks.base.workspace import Workspace
 from tasks.evaluation.contact_sheet import Card, draw_sheet
 from tasks.monitoring.replay import AnswerChange, Replayed, told
 from unbundle.base.atomic import atomic_folder, write_json
-from unbundle.recording.recorder import Seen
+from unbundle.recording.query_log import Seen
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>unbundle: replay of {candidate}</title>

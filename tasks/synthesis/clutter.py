@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.synthesis.cutouts_and_photos import Pixels
 from tasks.synthesis.random_choice import choose
-from tasks.synthesis.source_pictures import Pixels
 from unbundle.vision.imaging import Photo
 
 Colour = tuple[int, int, int]

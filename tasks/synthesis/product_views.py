@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tasks.base.params import Cutouts, Params, Views
 from tasks.synthesis.clutter import scatter_clutter
 from tasks.synthesis.cutouts import CERTAIN, cut_out, shrink
+from tasks.synthesis.cutouts_and_photos import Pixels
 from tasks.synthesis.pasting import paste, transform
 from tasks.synthesis.products_to_paste import Sprite, sprite_of
 from tasks.synthesis.pseudo_bundle_backgrounds import draw_background
@@ -23,7 +24,6 @@ from tasks.synthesis.pseudo_bundles import (
     photographed,
 )
 from tasks.synthesis.random_choice import choose
-from tasks.synthesis.source_pictures import Pixels
 from unbundle.vision.boxes import Boxes, areas, intersections
 from unbundle.vision.imaging import Photo, crops, open_photo
 

@@ -15,6 +15,7 @@ import numpy as np
 from tasks.base.params import PseudoBundles
 from tasks.synthesis.clutter import add_badge, scatter_clutter
 from tasks.synthesis.collages_of_whole_photos import collage, photograph
+from tasks.synthesis.cutouts_and_photos import MIN_VISIBLE, Box, Material, Pixels
 from tasks.synthesis.pasting import COLOUR, Placed, paste, transform
 from tasks.synthesis.products_to_paste import Sprite
 from tasks.synthesis.pseudo_bundle_backgrounds import draw_background
@@ -26,7 +27,6 @@ from tasks.synthesis.shelves_boxes_hands import (
     close_fingers,
     reach_in,
 )
-from tasks.synthesis.source_pictures import MIN_VISIBLE, Box, Material, Pixels
 from unbundle.vision.boxes import Boxes, areas, intersections
 from unbundle.vision.imaging import PADDING, Photo
 

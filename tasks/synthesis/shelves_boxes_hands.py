@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.synthesis.clutter import Colour
+from tasks.synthesis.cutouts_and_photos import Pixels
 from tasks.synthesis.random_choice import choose
-from tasks.synthesis.source_pictures import Pixels
 from unbundle.vision.imaging import Photo
 
 SKIN = ((96, 62, 48), (250, 216, 190))

@@ -8,7 +8,7 @@ import pytest
 from tests.support.served_catalogue import serve
 from tests.support.tiny_model_bundle import scene, write_photo
 from unbundle.query.search import ProductSearch, Question
-from unbundle.recording.recorder import Recorder, Recording
+from unbundle.recording.query_log import Recorder, Recording
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -27,7 +27,7 @@ from unbundle.http.serve import listen
 from unbundle.http.served_champion import LiveChampion
 from unbundle.index.change_journal import Journal
 from unbundle.index.database import Database
-from unbundle.recording.recorder import Recorder
+from unbundle.recording.query_log import Recorder
 
 
 def serve(root: Path) -> Workspace:

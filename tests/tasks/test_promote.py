@@ -24,7 +24,7 @@ from unbundle.index.database import CHAMPION, PREVIOUS, Database
 from unbundle.index.gallery import Item
 from unbundle.index.put_and_delete import ProductPut, delete, put
 from unbundle.query.search import ProductSearch, Question
-from unbundle.recording.recorder import Recorder, Recording
+from unbundle.recording.query_log import Recorder, Recording
 from unbundle.vision.imaging import open_photo
 
 

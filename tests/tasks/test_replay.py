@@ -20,7 +20,7 @@ from tests.support.tiny_model_bundle import scene, write_bundle
 from unbundle.base.errors import UserError
 from unbundle.cli import main
 from unbundle.query.search import ProductSearch, Question
-from unbundle.recording.recorder import Recorder, Recording
+from unbundle.recording.query_log import Recorder, Recording
 
 QUERIES = [([0, 1], "red cream"), ([2], ""), ([3, 4, 5], "blue"), ([1], "serum")]
 

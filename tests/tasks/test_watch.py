@@ -19,7 +19,7 @@ from tests.support.evaluated_catalogue import write_world
 from tests.support.tiny_model_bundle import scene
 from unbundle.base.errors import UserError
 from unbundle.query.search import ProductSearch, Question
-from unbundle.recording.recorder import Recorder, Recording
+from unbundle.recording.query_log import Recorder, Recording
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from unbundle.http.workers import Workers
 from unbundle.index.change_journal import Journal
 from unbundle.index.gallery import Hit
 from unbundle.query.search import Answer, Question
-from unbundle.recording.recorder import Recorder
+from unbundle.recording.query_log import Recorder
 
 _JOURNAL = Journal()
 Identifier = Annotated[str, Path(description="Id of a photo of the catalogue.")]

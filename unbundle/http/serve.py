@@ -180,7 +180,7 @@ def _run(
     from unbundle.http.app import create_app
     from unbundle.http.served_champion import LiveChampion
     from unbundle.index.change_journal import Journal
-    from unbundle.recording.recorder import Recorder, Recording
+    from unbundle.recording.query_log import Recorder, Recording
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     share = threads or max(1, (os.cpu_count() or 1) // limits.workers)

@@ -9,9 +9,9 @@ import pytest
 
 from tasks.base.params import Params
 from tasks.calibration.fit import fit_verification, fitted_queries
-from tasks.calibration.fusion_fit import fit_fusion, fused, nearest_items
+from tasks.calibration.fit_embedding_weights import AnswerKey, DevQuery, quality
+from tasks.calibration.fit_rank_fusion import fit_fusion, fused, nearest_items
 from tasks.calibration.keypoint_matches import StoredReranker
-from tasks.calibration.term_weights import AnswerKey, DevQuery, quality
 from tasks.data.splits import is_fitted
 from unbundle.ranking.fusion import EVIDENCE
 from unbundle.vision.geometric_verification import NONE, Evidence

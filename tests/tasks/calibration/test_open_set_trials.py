@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tasks.calibration.fit_open_set_score import fit_open_set
 from tasks.calibration.keypoint_matches import StoredReranker
-from tasks.calibration.open_set_fit import fit_open_set
 from tasks.calibration.open_set_trials import Trials, measure, products, trials
 from unbundle.ranking.embedding_parts import PARTS, TERMS
 from unbundle.ranking.open_set import FEATURES
@@ -147,7 +147,7 @@ def test_one_kind_of_trials_calibrates_nothing() -> None:
     found = _separable(10, 0.1)
     alone = Trials(found.features, np.ones_like(found.known), found.modalities)
     assert fit_open_set(alone, 0.1) is None
-    assert measure(alone, {}, 10) is None
+    assert measure(alone, {}) is None
 
 
 def test_trials_of_a_modality_without_calibration_do_not_count() -> None:

@@ -7,10 +7,10 @@ from tasks.base.params import PseudoBundles, load_params
 from tasks.synthesis import collages_of_whole_photos as collages
 from tasks.synthesis import pasting, pseudo_bundles
 from tasks.synthesis.cutouts import Cutout
+from tasks.synthesis.cutouts_and_photos import Material
 from tasks.synthesis.pasting import transform
 from tasks.synthesis.products_to_paste import Sprite, draw_shape, sprite_of
 from tasks.synthesis.pseudo_bundles import MAX_HELD, compose
-from tasks.synthesis.source_pictures import Material
 from unbundle.vision.imaging import PADDING, Photo
 
 CHANCES = "distractors badges collage single tiles drawn flat_lays repeats shelves open_boxes hands"

@@ -3,7 +3,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tasks.calibration.term_weights import (
+from tasks.calibration.fit_embedding_weights import (
     AnswerKey,
     DevQuery,
     best_items,

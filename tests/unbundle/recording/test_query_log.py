@@ -14,7 +14,7 @@ from tests.support.tiny_model_bundle import scene
 from unbundle.base.request_limits import Limits
 from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.input_statistics import script
-from unbundle.recording.recorder import Recorder, Recording, read_records, segments
+from unbundle.recording.query_log import Recorder, Recording, read_records, segments
 
 LIMITS = Limits(poll=60)
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tasks.base.params import DEPTH
 from tasks.calibration.exact_search import HITS
-from tasks.calibration.term_weights import AnswerKey, DevQuery, quality
+from tasks.calibration.fit_embedding_weights import AnswerKey, DevQuery, quality
 from unbundle.ranking.embedding_parts import Vectors
 from unbundle.ranking.fusion import EVIDENCE, evidence, fuse, interleave
 
