@@ -138,7 +138,7 @@ class Upload:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.sendall(
-            b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: 17\r\nExpect: 100-continue\r\n\r\n"
         )
         self.file = self._socket.makefile("rb")

@@ -19,6 +19,7 @@ from unbundle.http.openapi import BATCH_BODY, SEARCH_BODY, described, problems
 from unbundle.http.page_routes import add_page, add_pictures
 from unbundle.http.problems import Kind, Problem, ProblemError, refused, tell_problems
 from unbundle.http.product_routes import add_changes
+from unbundle.http.request_head import CheckedHead
 from unbundle.http.requests import read_batch, read_question
 from unbundle.http.telemetry import MEDIA_TYPE as METRICS
 from unbundle.http.telemetry import Measured, Telemetry
@@ -102,6 +103,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(CheckedHead)
     app.add_middleware(Measured, telemetry=telemetry)
     tell_problems(app, limits.retry_after)
     _add_queries(app, admission, telemetry, limits, recorder)

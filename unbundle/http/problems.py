@@ -122,22 +122,22 @@ def tell_problems(app: FastAPI, retry_after: int) -> None:
 
     def own(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ProblemError)
-        return _response(error)
+        return problem_response(error)
 
     def parameters(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return _response(invalid(error.errors()))
+        return problem_response(invalid(error.errors()))
 
     def mistake(request: Request, error: Exception) -> JSONResponse:
-        return _response(refused(error))
+        return problem_response(refused(error))
 
     def index(request: Request, error: Exception) -> JSONResponse:
         _log.error("Milvus: %s", error)
         detail = "Milvus failed or took too long; try again"
-        return _response(ProblemError(Kind.INDEX_FAILED, detail, later))
+        return problem_response(ProblemError(Kind.INDEX_FAILED, detail, later))
 
     def internal(request: Request, error: Exception) -> JSONResponse:
-        return _response(ProblemError(Kind.INTERNAL, "the service's log has the reason"))
+        return problem_response(ProblemError(Kind.INTERNAL, "the service's log has the reason"))
 
     app.add_exception_handler(ProblemError, own)
     app.add_exception_handler(RequestValidationError, parameters)
@@ -156,7 +156,8 @@ def _plain(request: Request, error: Exception) -> JSONResponse:
     return _json(problem, error.headers)
 
 
-def _response(error: ProblemError) -> JSONResponse:
+def problem_response(error: ProblemError) -> JSONResponse:
+    """The response that tells a problem."""
     return _json(error.problem, error.headers)
 
 
