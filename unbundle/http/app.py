@@ -19,7 +19,7 @@ from unbundle.http.openapi import BATCH_BODY, SEARCH_BODY, described, problems
 from unbundle.http.page_routes import add_page, add_pictures
 from unbundle.http.problems import Kind, Problem, ProblemError, refused, tell_problems
 from unbundle.http.product_routes import add_changes
-from unbundle.http.request_head import CheckedHead
+from unbundle.http.request_head import CheckedHead, Hosts
 from unbundle.http.requests import read_batch, read_question
 from unbundle.http.telemetry import MEDIA_TYPE as METRICS
 from unbundle.http.telemetry import Measured, Telemetry
@@ -30,6 +30,7 @@ from unbundle.query.search import Answer, Question
 from unbundle.recording.recorder import Recorder
 
 _JOURNAL = Journal()
+_LOOPBACK = Hosts()
 Identifier = Annotated[str, Path(description="Id of a photo of the catalogue.")]
 
 
@@ -71,6 +72,7 @@ def create_app(
     recorder: Recorder | None = None,
     images: Folder | None = None,
     samples: Folder | None = None,
+    hosts: Hosts = _LOOPBACK,
 ) -> FastAPI:
     """The service around a champion, which it opens when it starts and closes when it stops.
 
@@ -81,6 +83,7 @@ def create_app(
         recorder: keeps the queries of `/search`; None keeps nothing.
         images: the catalogue's folder, for pictures.
         samples: a folder of photos to try, see `unbundle.http.page_routes.read_samples`.
+        hosts: the names that clients may ask it by.
     """
     workers = Workers(limits.workers, limits.queue)
     painters = Workers(limits.workers, limits.queue)
@@ -103,7 +106,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(CheckedHead)
+    app.add_middleware(CheckedHead, hosts=hosts)
     app.add_middleware(Measured, telemetry=telemetry)
     tell_problems(app, limits.retry_after)
     _add_queries(app, admission, telemetry, limits, recorder)

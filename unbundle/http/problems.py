@@ -33,6 +33,7 @@ class Kind(Enum):
     UPLOAD_TOO_SLOW = ("upload-too-slow", 408, "The request did not arrive in time")
     TOO_LARGE = ("too-large", 413, "The request is too large")
     MEDIA_TYPE = ("media-type", 415, "The request has another media type than can be read")
+    WRONG_HOST = ("wrong-host", 421, "This service is not asked by that name")
     INVALID = ("invalid", 422, "The query cannot be answered as it is")
     INTERNAL = ("internal", 500, "The service failed")
     BUSY = ("busy", 503, "All workers are busy and the queue is full")

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,13 @@ def serve(
     port: Annotated[
         int, typer.Option(envvar="UNBUNDLE_PORT", min=0, max=65535, help="0 takes a free one.")
     ] = 8000,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="UNBUNDLE_ALLOWED_HOST",
+            help="A name that clients may ask by, beside localhost; may be repeated; * is any.",
+        ),
+    ] = None,
     bundle: Annotated[
         Path,
         typer.Option(
@@ -133,7 +141,8 @@ def serve(
     )
     recording = None if record is None else (record, record_content, record_bytes, record_days)
     folders = (_folder("--images", images, IMAGES), _folder("--samples", samples, SAMPLES))
-    _run(listen(host, port), bundle, uri, threads, limits, journal, recording, *folders)
+    hosts = (allowed_host or [], host)
+    _run(listen(host, port), hosts, bundle, uri, threads, limits, journal, recording, *folders)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -166,6 +175,7 @@ def _folder(option: str, folder: Path, usual: Path) -> Path | None:
 
 def _run(
     listener: socket.socket,
+    hosts: tuple[Sequence[str], str],
     bundle: Path,
     uri: str | None,
     threads: int,
@@ -179,6 +189,7 @@ def _run(
 
     from unbundle.http.app import create_app
     from unbundle.http.champion import LiveChampion
+    from unbundle.http.request_head import Hosts
     from unbundle.index.journal import Journal
     from unbundle.recording.recorder import Recorder, Recording
 
@@ -187,7 +198,7 @@ def _run(
     live = LiveChampion(bundle, uri, threads=share, poll=limits.poll)
     recorder = Recorder(Recording(*recording)) if recording else None
     config = uvicorn.Config(
-        create_app(live, limits, Journal(journal), recorder, images, samples),
+        create_app(live, limits, Journal(journal), recorder, images, samples, Hosts(*hosts)),
         log_config=None,
         access_log=False,
         server_header=False,

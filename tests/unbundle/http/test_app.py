@@ -402,7 +402,7 @@ def test_a_fault_of_the_service_tells_nothing_of_its_inside(served: Workspace) -
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.get("/fault")
 
     response = asyncio.run(ask())

@@ -10,6 +10,7 @@ import pytest
 from tasks.base.workspace import Workspace
 from tests.support.served import Service, service
 from unbundle.base.limits import Limits
+from unbundle.http.request_head import Hosts
 
 SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -60,3 +61,36 @@ def test_a_body_of_two_lengths_is_refused_and_what_follows_is_no_request(
 def test_a_length_that_cannot_be_read_is_refused(running: Service, more: list[str]) -> None:
     lines = ["POST /search HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
     assert sent(running, *lines, *more, body=b"0\r\n\r\n" + SMUGGLED)[0] == 400
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
+def test_a_name_of_another_site_is_refused(running: Service, host: str) -> None:
+    status, problem = sent(running, "GET /healthz HTTP/1.1", f"Host: {host}")
+    assert (status, problem["type"]) == (421, "urn:unbundle:problem:wrong-host")
+
+
+@pytest.mark.parametrize(
+    ("names", "listen", "allowed", "refused"),
+    [
+        (
+            (),
+            "127.0.0.1",
+            ["localhost", "LOCALHOST.:80", "127.0.0.1:8000", "127.9.9.9", "[::1]:80"],
+            ["10.0.0.7:8000", "localhost.evil.example", "evil.example", "1", "[::1", "a:b:c", ""],
+        ),
+        # As containers do: whoever probes a pod by its address is answered.
+        ((), "0.0.0.0", ["10.0.0.7:8000", "[fe80::1]:80", "localhost"], ["evil.example", ""]),
+        (["Shop.Example"], "::", ["shop.example:443", "10.0.0.7"], ["www.shop.example"]),
+        ((), "box.example", ["box.example", "10.0.0.7"], ["evil.example"]),
+        (["*"], "127.0.0.1", ["anything"], []),
+    ],
+)
+def test_a_service_is_asked_by_its_own_names(
+    names: list[str], listen: str, allowed: list[str], refused: list[str]
+) -> None:
+    hosts = Hosts(names, listen)
+    assert [host for host in allowed + refused if hosts.allow(host)] == allowed
+
+
+def test_a_client_of_http_1_0_may_name_no_host(running: Service) -> None:
+    assert sent(running, "GET /healthz HTTP/1.0")[0] == 200
