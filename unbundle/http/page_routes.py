@@ -188,7 +188,7 @@ def _picture(
         return _unchanged(tag, _KEEP)
     try:
         content = thumbnail(path, side, limits.pixels)
-    except OSError:
+    except UserError:
         raise ProblemError(Kind.NOT_FOUND, "its picture cannot be read") from None
     return Response(content, media_type="image/jpeg", headers=_KEEP | {"ETag": tag})
 

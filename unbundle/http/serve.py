@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from unbundle.base.errors import UserError
-from unbundle.base.limits import MOST_BOXES, RECORD_BYTES, RECORD_DAYS, Limits
+from unbundle.base.limits import MOST_BOXES, PILLOW_PIXELS, RECORD_BYTES, RECORD_DAYS, Limits
 
 IMAGES = Path("data/catalogue")
 SAMPLES = Path("data/samples")
@@ -73,7 +73,7 @@ def serve(
         int, typer.Option(envvar="UNBUNDLE_BATCH", min=1, help="Queries of one batch.")
     ] = Limits.batch,
     pixels: Annotated[
-        int, typer.Option(envvar="UNBUNDLE_PIXELS", min=1, help="Of one photo.")
+        int, typer.Option(envvar="UNBUNDLE_PIXELS", min=1, max=PILLOW_PIXELS, help="Of one photo.")
     ] = Limits.pixels,
     boxes: Annotated[
         int, typer.Option(envvar="UNBUNDLE_BOXES", min=1, max=MOST_BOXES, help="Given by a caller.")

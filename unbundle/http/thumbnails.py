@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from unbundle.base.catalogue_cells import leads_out
+from unbundle.vision.imaging import UPLOADS, opened
 
 _QUALITY = 86
 _BEHIND = "#ffffff"  # a transparent photo: shops show their goods on white
@@ -29,19 +30,14 @@ def thumbnail(path: Path, side: int, most_pixels: int) -> bytes:
         most_pixels: of the photo; its size is read before its pixels.
 
     Raises:
-        OSError: not a readable image, or one of more pixels.
+        UserError: see `unbundle.vision.imaging.opened`.
     """
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > most_pixels:
-                raise OSError(f"more than {most_pixels:,} pixels")
-            image.draft("RGB", (side, side))  # a JPEG is decoded at a fraction of its size
-            small = ImageOps.exif_transpose(image)
-            small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-            file = io.BytesIO()
-            _opaque(small).save(file, "JPEG", quality=_QUALITY)
-    except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise OSError(str(error)) from error
+    with opened(path, most_pixels, UPLOADS) as image:
+        image.draft("RGB", (side, side))  # a JPEG is decoded at a fraction of its size
+        small = ImageOps.exif_transpose(image)
+        small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        file = io.BytesIO()
+        _opaque(small).save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()
 
 

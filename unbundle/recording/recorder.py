@@ -7,7 +7,6 @@ unless they are asked for as well; what they measure is kept.
 
 import base64
 import hashlib
-import io
 import json
 import logging
 import os
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from unbundle.base.limits import RECORD_BYTES, RECORD_DAYS
@@ -29,7 +27,7 @@ from unbundle.encoding.observer import Observer
 from unbundle.query.search import Answer, ProductSearch, Question
 from unbundle.ranking.embedding import Vectors
 from unbundle.recording.input_statistics import brightness, script
-from unbundle.vision.imaging import UploadedPhoto
+from unbundle.vision.imaging import UploadedPhoto, opened
 
 _log = logging.getLogger("unbundle")
 _SEGMENTS = 8  # of the bound; the oldest goes when the bound is reached
@@ -274,7 +272,7 @@ def _record(
 
 
 def _measured(photo: bytes) -> tuple[int, int, float]:
-    with Image.open(io.BytesIO(photo)) as image:
+    with opened(photo) as image:
         width, height = image.size
         image.draft("L", (64, 64))  # a JPEG is decoded at an eighth of its size
         return width, height, brightness(np.asarray(image.convert("L")))
