@@ -15,10 +15,11 @@ from starlette.exceptions import HTTPException
 
 from unbundle.base.errors import UnknownIdError, UserError
 from unbundle.index.columns import clip
+from unbundle.index.journal import JournalFullError
 
 MEDIA_TYPE = "application/problem+json"
 
-_log = logging.getLogger("unbundle")
+_log = logging.getLogger("unbundle.refused")
 _LONGEST = 1000  # bytes of a detail, which may repeat what the caller sent
 _MOST_FAULTS = 20
 
@@ -39,6 +40,7 @@ class Kind(Enum):
     BUSY = ("busy", 503, "All workers are busy and the queue is full")
     NOT_READY = ("not-ready", 503, "No index is ready")
     INDEX_FAILED = ("index-failed", 503, "The index did not answer")
+    JOURNAL_FULL = ("journal-full", 507, "There is no room to record changes")
     TOO_SLOW = ("too-slow", 504, "The answer took too long")
 
     def __init__(self, slug: str, status: int, title: str) -> None:
@@ -117,7 +119,7 @@ def tell_problems(app: FastAPI, retry_after: int) -> None:
 
     Args:
         app: the application.
-        retry_after: seconds that clients are asked to wait where the index failed.
+        retry_after: seconds that clients are asked to wait where the index or the journal failed.
     """
     later = {"Retry-After": str(retry_after)}
 
@@ -137,12 +139,18 @@ def tell_problems(app: FastAPI, retry_after: int) -> None:
         detail = "Milvus failed or took too long; try again"
         return problem_response(ProblemError(Kind.INDEX_FAILED, detail, later))
 
+    def full(request: Request, error: Exception) -> JSONResponse:
+        _log.warning("changes are refused: %s", error)
+        detail = "nothing was changed; searches go on"
+        return problem_response(ProblemError(Kind.JOURNAL_FULL, detail, later))
+
     def internal(request: Request, error: Exception) -> JSONResponse:
         return problem_response(ProblemError(Kind.INTERNAL, "the service's log has the reason"))
 
     app.add_exception_handler(ProblemError, own)
     app.add_exception_handler(RequestValidationError, parameters)
     app.add_exception_handler(UserError, mistake)
+    app.add_exception_handler(JournalFullError, full)
     app.add_exception_handler(MilvusException, index)
     app.add_exception_handler(HTTPException, _plain)
     app.add_exception_handler(Exception, internal)

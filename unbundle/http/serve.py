@@ -12,9 +12,13 @@ import typer
 
 from unbundle.base.errors import UserError
 from unbundle.base.limits import MOST_BOXES, PILLOW_PIXELS, RECORD_BYTES, RECORD_DAYS, Limits
+from unbundle.base.sparing import spare
 
 IMAGES = Path("data/catalogue")
 SAMPLES = Path("data/samples")
+
+NOISY = ("python_multipart.multipart", "uvicorn.error", "unbundle.refused")
+"""Loggers that warn at each request of a kind."""
 
 # FastAPI and its friends are imported by the command: the others start without them.
 
@@ -48,6 +52,13 @@ def serve(
     images: Annotated[
         Path, typer.Option(envvar="UNBUNDLE_IMAGES", help="The catalogue's folder, for pictures.")
     ] = IMAGES,
+    image_root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            envvar="UNBUNDLE_IMAGE_ROOT",
+            help="A folder that links in --images and --samples may lead to; may be repeated.",
+        ),
+    ] = None,
     samples: Annotated[
         Path,
         typer.Option(
@@ -140,9 +151,21 @@ def serve(
         poll=poll,
     )
     recording = None if record is None else (record, record_content, record_bytes, record_days)
-    folders = (_folder("--images", images, IMAGES), _folder("--samples", samples, SAMPLES))
+    pictures = (_folder("--images", images, IMAGES), _folder("--samples", samples, SAMPLES))
+    roots = [_root(folder) for folder in image_root or []]
     hosts = (allowed_host or [], host)
-    _run(listen(host, port), hosts, bundle, uri, threads, limits, journal, recording, *folders)
+    _run(
+        listen(host, port),
+        hosts,
+        bundle,
+        uri,
+        threads,
+        limits,
+        journal,
+        recording,
+        *pictures,
+        roots,
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -173,6 +196,12 @@ def _folder(option: str, folder: Path, usual: Path) -> Path | None:
     raise UserError(f"{option} {folder}: no such folder; give one, or leave the option out")
 
 
+def _root(folder: Path) -> Path:
+    if folder.is_dir():
+        return folder
+    raise UserError(f"--image-root {folder}: no such folder; give one, or leave the option out")
+
+
 def _run(
     listener: socket.socket,
     hosts: tuple[Sequence[str], str],
@@ -184,6 +213,7 @@ def _run(
     recording: tuple[Path, bool, int, float] | None,
     images: Path | None,
     samples: Path | None,
+    roots: Sequence[Path],
 ) -> None:
     import uvicorn
 
@@ -194,11 +224,12 @@ def _run(
     from unbundle.recording.recorder import Recorder, Recording
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    spare(*NOISY)
     share = threads or max(1, (os.cpu_count() or 1) // limits.workers)
     live = LiveChampion(bundle, uri, threads=share, poll=limits.poll)
     recorder = Recorder(Recording(*recording)) if recording else None
     config = uvicorn.Config(
-        create_app(live, limits, Journal(journal), recorder, images, samples, Hosts(*hosts)),
+        create_app(live, limits, Journal(journal), recorder, images, samples, Hosts(*hosts), roots),
         log_config=None,
         access_log=False,
         server_header=False,

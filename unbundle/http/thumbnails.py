@@ -1,6 +1,7 @@
 """Photos of a folder as small JPEGs, and the way from a stored path to a file of that folder."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -12,13 +13,22 @@ _QUALITY = 86
 _BEHIND = "#ffffff"  # a transparent photo: shops show their goods on white
 
 
-def find_photo(folder: Path, image: str) -> Path | None:
-    """The file that a stored path names; None where it is missing or not in the folder.
+def find_photo(folder: Path, image: str, roots: Sequence[Path] = ()) -> Path | None:
+    """The file that a stored path names, without links; None where it may not be read.
 
-    Links in the folder are followed: its owner set them (DVC does).
+    Args:
+        folder: of photos.
+        image: path relative to it.
+        roots: further folders that links may lead to, such as DVC's cache.
     """
-    path = folder / image
-    return path if not leads_out(image) and path.is_file() else None
+    if leads_out(image):
+        return None
+    try:
+        path = (folder / image).resolve(strict=True)
+        inside = any(path.is_relative_to(root.resolve()) for root in (folder, *roots))
+        return path if inside and path.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        return None  # missing, links in a circle, a NUL
 
 
 def thumbnail(path: Path, side: int, most_pixels: int) -> bytes:

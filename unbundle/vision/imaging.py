@@ -41,12 +41,13 @@ class UploadedPhoto:
         """The pixels; raises as `open_upload` does."""
         return open_upload(self.file, self.most_pixels)
 
+
 _MOST_PIXELS = 2 * PILLOW_PIXELS  # of an own photo: where Pillow itself refuses
 
 
 @contextmanager
 def opened(
-    source: Path | bytes, most_pixels: int = _MOST_PIXELS, formats: Sequence[str] | None = None
+    source: Path | bytes, most_pixels: int = _MOST_PIXELS, formats: tuple[str, ...] | None = None
 ) -> Iterator[Image.Image]:
     """Open an image file or its bytes, whose pixels the block decodes: every photo comes this way.
 
@@ -69,7 +70,8 @@ def opened(
         raise
     except FileNotFoundError:
         raise UserError(f"{name}: no such file; give the path of a JPEG, PNG or WebP") from None
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        # The warning where a program turns warnings into errors.
         raise _too_large(name, most_pixels) from None
     except Exception as error:
         # Whatever a decoder trips over (struct.error, IndexError, zlib.error …), the bytes caused.
