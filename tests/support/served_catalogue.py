@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,11 +76,12 @@ def service(
     recorder: Recorder | None = None,
     images: Path | None = None,
     samples: Path | None = None,
+    image_roots: Sequence[Path] = (),
 ) -> Iterator[Service]:
     """Serve on a free port of the loopback; stop gracefully at the end of the block."""
     live = LiveChampion(bundles, str(uri), threads=1, poll=limits.poll)
     journal = journal or Journal(uri.parent / "journal")
-    app = create_app(live, limits, journal, recorder, images, samples)
+    app = create_app(live, limits, journal, recorder, images, samples, image_roots=image_roots)
     config = uvicorn.Config(app, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     # It listens already: a client that comes before the service has started waits.
@@ -138,7 +139,7 @@ class Upload:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.sendall(
-            b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: 17\r\nExpect: 100-continue\r\n\r\n"
         )
         self.file = self._socket.makefile("rb")

@@ -8,6 +8,20 @@ MOST_BOXES = 64
 USUAL_K = 10
 """Products of an answer where the caller does not say."""
 
+PHOTO_SIDE = 30_000
+"""Pixels of a photo's longer side. Pillow keeps a pointer per row, and scaling walks rows: a strip
+of 49 million rows took 3 GB and 18 s where a photo of as many pixels takes half of one."""
+
+PHOTO_PROPORTION = 100
+"""Of a photo's longer side to its shorter one. Shops' long pictures have 10; nothing is seen in a
+strip whose shorter side the detector gets as 6 pixels."""
+
+PILLOW_PIXELS = 89_478_485
+"""Pixels beyond which Pillow takes a picture for a bomb and warns; it refuses twice as many."""
+
+PIXEL_BYTES = 23
+"""Memory that decoding takes at most, in bytes per pixel: a lossless WebP's. Others take 14."""
+
 RECORD_BYTES = 1_000_000_000
 """Of recorded queries; the oldest go first."""
 
@@ -24,7 +38,7 @@ class Limits:
     batch: int = 16
     """Queries of one batch, which takes one worker and one body."""
     pixels: int = 50_000_000
-    """Width times height of a photo; decoding one takes about ten bytes per pixel."""
+    """Width times height of a photo; decoding one takes `PIXEL_BYTES` each."""
     boxes: int = MOST_BOXES
     k: int = 100
     """Products per box."""

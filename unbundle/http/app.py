@@ -17,8 +17,9 @@ from unbundle.http.admission import Admission, at_once
 from unbundle.http.error_responses import Kind, Problem, ProblemError, refused, tell_problems
 from unbundle.http.openapi import BATCH_BODY, SEARCH_BODY, described, problems
 from unbundle.http.page_routes import add_page, add_pictures
-from unbundle.http.product_routes import add_changes
+from unbundle.http.product_routes import add_changes, changes_on
 from unbundle.http.request_bodies import read_batch, read_question
+from unbundle.http.request_head import CheckedHead, Hosts
 from unbundle.http.served_champion import LiveChampion
 from unbundle.http.telemetry import MEDIA_TYPE as METRICS
 from unbundle.http.telemetry import Measured, Telemetry
@@ -29,6 +30,7 @@ from unbundle.query.search import Answer, Question
 from unbundle.recording.query_log import Recorder
 
 _JOURNAL = Journal()
+_LOOPBACK = Hosts()
 Identifier = Annotated[str, Path(description="Id of a photo of the catalogue.")]
 
 
@@ -70,6 +72,8 @@ def create_app(
     recorder: Recorder | None = None,
     images: Folder | None = None,
     samples: Folder | None = None,
+    hosts: Hosts = _LOOPBACK,
+    image_roots: Sequence[Folder] = (),
 ) -> FastAPI:
     """The service around a champion, which it opens when it starts and closes when it stops.
 
@@ -80,10 +84,12 @@ def create_app(
         recorder: keeps the queries of `/search`; None keeps nothing.
         images: the catalogue's folder, for pictures.
         samples: a folder of photos to try, see `unbundle.http.page_routes.read_samples`.
+        hosts: the names that clients may ask it by.
+        image_roots: further folders that links in `images` and `samples` may lead to.
     """
     workers = Workers(limits.workers, limits.queue)
     painters = Workers(limits.workers, limits.queue)
-    telemetry = Telemetry(workers, live)
+    telemetry = Telemetry(workers, live, journal, recorder)
     admission = Admission(live, workers, limits)
 
     @asynccontextmanager
@@ -102,13 +108,15 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(CheckedHead, hosts=hosts)
     app.add_middleware(Measured, telemetry=telemetry)
     tell_problems(app, limits.retry_after)
     _add_queries(app, admission, telemetry, limits, recorder)
     add_changes(app, admission, live, limits, journal)
-    add_pictures(app, live, Admission(live, painters, limits), limits, images, samples)
-    _add_health(app, live, telemetry, limits)
-    add_page(app)
+    painting = Admission(live, painters, limits)
+    add_pictures(app, live, painting, limits, images, samples, image_roots)
+    _add_health(app, live, telemetry, limits, journal)
+    add_page(app, recorder.recording if recorder else None)
     described(app)
     return app
 
@@ -166,14 +174,16 @@ def _add_queries(
         )
 
 
-def _add_health(app: FastAPI, live: LiveChampion, telemetry: Telemetry, limits: Limits) -> None:
+def _add_health(
+    app: FastAPI, live: LiveChampion, telemetry: Telemetry, limits: Limits, journal: Journal
+) -> None:
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Whether the process runs."""
         return {"status": "ok"}
 
     @app.get("/readyz", responses=problems())
-    async def readyz() -> dict[str, str]:
+    def readyz() -> dict[str, str]:
         """Whether queries are answered: an index serves together with the bundle that made it."""
         state = live.state
         if not state.ready:
@@ -183,11 +193,12 @@ def _add_health(app: FastAPI, live: LiveChampion, telemetry: Telemetry, limits: 
             "status": "behind" if state.problem else "ready",
             "collection": state.collection or "",
             "bundle": state.bundle or "",
+            "changes": "journal-full" if journal.full else "taken" if changes_on() else "off",
             "detail": state.problem,
         }
 
     @app.get("/metrics", response_class=Response)
-    async def metrics() -> Response:
+    def metrics() -> Response:
         """Figures in Prometheus' text format."""
         return Response(telemetry.text(), media_type=METRICS)
 

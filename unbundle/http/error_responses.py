@@ -14,11 +14,12 @@ from pymilvus.exceptions import MilvusException
 from starlette.exceptions import HTTPException
 
 from unbundle.base.errors import UnknownIdError, UserError
+from unbundle.index.change_journal import JournalFullError
 from unbundle.index.columns import clip
 
 MEDIA_TYPE = "application/problem+json"
 
-_log = logging.getLogger("unbundle")
+_log = logging.getLogger("unbundle.refused")
 _LONGEST = 1000  # bytes of a detail, which may repeat what the caller sent
 _MOST_FAULTS = 20
 
@@ -33,11 +34,13 @@ class Kind(Enum):
     UPLOAD_TOO_SLOW = ("upload-too-slow", 408, "The request did not arrive in time")
     TOO_LARGE = ("too-large", 413, "The request is too large")
     MEDIA_TYPE = ("media-type", 415, "The request has another media type than can be read")
+    WRONG_HOST = ("wrong-host", 421, "This service is not asked by that name")
     INVALID = ("invalid", 422, "The query cannot be answered as it is")
     INTERNAL = ("internal", 500, "The service failed")
     BUSY = ("busy", 503, "All workers are busy and the queue is full")
     NOT_READY = ("not-ready", 503, "No index is ready")
     INDEX_FAILED = ("index-failed", 503, "The index did not answer")
+    JOURNAL_FULL = ("journal-full", 507, "There is no room to record changes")
     TOO_SLOW = ("too-slow", 504, "The answer took too long")
 
     def __init__(self, slug: str, status: int, title: str) -> None:
@@ -116,32 +119,38 @@ def tell_problems(app: FastAPI, retry_after: int) -> None:
 
     Args:
         app: the application.
-        retry_after: seconds that clients are asked to wait where the index failed.
+        retry_after: seconds that clients are asked to wait where the index or the journal failed.
     """
     later = {"Retry-After": str(retry_after)}
 
     def own(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ProblemError)
-        return _response(error)
+        return problem_response(error)
 
     def parameters(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return _response(invalid(error.errors()))
+        return problem_response(invalid(error.errors()))
 
     def mistake(request: Request, error: Exception) -> JSONResponse:
-        return _response(refused(error))
+        return problem_response(refused(error))
 
     def index(request: Request, error: Exception) -> JSONResponse:
         _log.error("Milvus: %s", error)
         detail = "Milvus failed or took too long; try again"
-        return _response(ProblemError(Kind.INDEX_FAILED, detail, later))
+        return problem_response(ProblemError(Kind.INDEX_FAILED, detail, later))
+
+    def full(request: Request, error: Exception) -> JSONResponse:
+        _log.warning("changes are refused: %s", error)
+        detail = "nothing was changed; searches go on"
+        return problem_response(ProblemError(Kind.JOURNAL_FULL, detail, later))
 
     def internal(request: Request, error: Exception) -> JSONResponse:
-        return _response(ProblemError(Kind.INTERNAL, "the service's log has the reason"))
+        return problem_response(ProblemError(Kind.INTERNAL, "the service's log has the reason"))
 
     app.add_exception_handler(ProblemError, own)
     app.add_exception_handler(RequestValidationError, parameters)
     app.add_exception_handler(UserError, mistake)
+    app.add_exception_handler(JournalFullError, full)
     app.add_exception_handler(MilvusException, index)
     app.add_exception_handler(HTTPException, _plain)
     app.add_exception_handler(Exception, internal)
@@ -156,7 +165,8 @@ def _plain(request: Request, error: Exception) -> JSONResponse:
     return _json(problem, error.headers)
 
 
-def _response(error: ProblemError) -> JSONResponse:
+def problem_response(error: ProblemError) -> JSONResponse:
+    """The response that tells a problem."""
     return _json(error.problem, error.headers)
 
 

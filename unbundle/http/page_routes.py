@@ -2,7 +2,7 @@
 
 import hashlib
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +18,7 @@ from unbundle.http.error_responses import Kind, ProblemError
 from unbundle.http.openapi import problems
 from unbundle.http.served_champion import LiveChampion
 from unbundle.http.thumbnails import find_photo, thumbnail
+from unbundle.recording.query_log import Recording
 
 MOST_SAMPLES = 12
 SMALLEST, USUAL, LARGEST = 32, 320, 1024
@@ -93,10 +94,28 @@ def read_samples(folder: Path) -> dict[str, Sample]:
     return samples
 
 
-def add_page(app: FastAPI) -> None:
-    """Serve the page at `/` and its parts below `/page/`."""
+def kept(recording: Recording | None) -> str:
+    """What the page says of what becomes of a photo and a title."""
+    here = "Photos and titles go to this service only"
+    if recording is None:
+        return f"{here}, and are not kept."
+    days = f"for {recording.max_days:g} days at most"
+    if recording.content:
+        return f"{here}, which keeps them and what it found {days}."
+    return f"{here}, and are not kept; their measures and what it found are, {days}."
+
+
+def add_page(app: FastAPI, recording: Recording | None) -> None:
+    """Serve the page at `/` and its parts below `/page/`.
+
+    Args:
+        app: the application.
+        recording: what is kept of queries, which the page tells; None keeps nothing.
+    """
     folder = files("unbundle.http") / "page"
-    assets = {part.name: _asset(part.name, part.read_bytes()) for part in folder.iterdir()}
+    contents = {part.name: part.read_bytes() for part in folder.iterdir()}
+    contents["index.html"] = contents["index.html"].replace(b"{kept}", kept(recording).encode())
+    assets = {name: _asset(name, content) for name, content in contents.items()}
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(request: Request) -> Response:
@@ -116,6 +135,7 @@ def add_pictures(
     limits: Limits,
     images: Path | None,
     samples: Path | None,
+    roots: Sequence[Path],
 ) -> None:
     """Serve `/products/{id}/image`, `/samples` and `/columns`.
 
@@ -126,6 +146,7 @@ def add_pictures(
         limits: of a photo's pixels.
         images: the catalogue's folder; without it there are no pictures.
         samples: a folder of photos and titles; without it there are no samples.
+        roots: further folders that links in the two may lead to.
 
     Raises:
         UserError: see `read_samples`.
@@ -139,7 +160,7 @@ def add_pictures(
         def work() -> Response:
             with live.champion() as search:
                 stored = search.product(identifier).image
-            return _picture(request, images, stored, side, limits)
+            return _picture(request, images, stored, side, limits, roots)
 
         return await admission.answer(request, at_once(work))
 
@@ -156,9 +177,12 @@ def add_pictures(
 
         def work() -> Response:
             if side is not None:
-                return _picture(request, samples, name, side, limits)
+                return _picture(request, samples, name, side, limits, roots)
+            path = find_photo(samples, name, roots)
+            if path is None:
+                raise ProblemError(Kind.NOT_FOUND, "there is no picture of it")
             kind = mimetypes.guess_type(name)[0]
-            return Response((samples / name).read_bytes(), media_type=kind, headers=_ASK_AGAIN)
+            return Response(path.read_bytes(), media_type=kind, headers=_ASK_AGAIN)
 
         return await admission.answer(request, at_once(work))
 
@@ -177,9 +201,14 @@ def add_pictures(
 
 
 def _picture(
-    request: Request, folder: Path | None, image: str, side: int, limits: Limits
+    request: Request,
+    folder: Path | None,
+    image: str,
+    side: int,
+    limits: Limits,
+    roots: Sequence[Path],
 ) -> Response:
-    path = find_photo(folder, image) if folder else None
+    path = find_photo(folder, image, roots) if folder else None
     if path is None:
         raise ProblemError(Kind.NOT_FOUND, "there is no picture of it")
     about = path.stat()
@@ -188,7 +217,7 @@ def _picture(
         return _unchanged(tag, _KEEP)
     try:
         content = thumbnail(path, side, limits.pixels)
-    except OSError:
+    except UserError:
         raise ProblemError(Kind.NOT_FOUND, "its picture cannot be read") from None
     return Response(content, media_type="image/jpeg", headers=_KEEP | {"ETag": tag})
 

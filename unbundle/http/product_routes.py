@@ -6,25 +6,34 @@ The key is UNBUNDLE_API_KEY of the environment; without one the service lets nob
 import hashlib
 import hmac
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from unbundle.base.catalogue_cells import ID_PATTERN
+from unbundle.base.catalogue_cells import ID_LENGTH
 from unbundle.base.request_limits import Limits
 from unbundle.http.admission import Admission
 from unbundle.http.error_responses import Kind, ProblemError
 from unbundle.http.openapi import KEYED, problems
-from unbundle.http.request_bodies import FORM, JSON, Base64, encodable, over_limit, read_body
+from unbundle.http.request_bodies import (
+    FORM,
+    JSON,
+    Base64,
+    encodable,
+    fault_of,
+    over_limit,
+    read_body,
+)
 from unbundle.http.served_champion import LiveChampion
 from unbundle.index.change_journal import Journal
-from unbundle.index.columns import clip
+from unbundle.index.columns import TEXT_BYTES, clip
 from unbundle.index.filters import Value
-from unbundle.index.gallery import Item
+from unbundle.index.gallery import Gallery, Item
 from unbundle.index.put_and_delete import ProductPut, delete, put
+from unbundle.query.prices import PRICE
 from unbundle.query.search import ProductSearch
 from unbundle.vision.imaging import open_upload
 
@@ -32,9 +41,27 @@ KEY = "UNBUNDLE_API_KEY"
 
 Identifier = Annotated[
     str,
-    Path(description="Id of the product's photo.", pattern=f"^{ID_PATTERN}$"),
+    Path(
+        description="Id of the product's photo.",
+        # A letter or digit at least: `..` is another path to whoever passes it on.
+        pattern=r"^[A-Za-z0-9_.:-]*[A-Za-z0-9][A-Za-z0-9_.:-]*$",
+        max_length=ID_LENGTH,
+    ),
 ]
-Text = Annotated[str, BeforeValidator(encodable)]
+
+
+def _storable(value: Any) -> Any:
+    """A text that an index holds whole, or anything else, as it is."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("a NUL character")
+        if len(encodable(value).encode()) > TEXT_BYTES:
+            raise ValueError(f"longer than {TEXT_BYTES} bytes; shorten it")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_storable)]
+Cell = Annotated[Value | None, BeforeValidator(_storable)]
 
 
 class Fresh(BaseModel):
@@ -46,7 +73,7 @@ class Fresh(BaseModel):
     caption: Text = Field(default="", description="Its title.")
     label: Text = Field(default="", description="The product; photos of one label are one hit.")
     image: Text = Field(default="", description="Path relative to the catalogue's folder, if any.")
-    fields: dict[Text, Value | None] = Field(
+    fields: dict[Text, Cell] = Field(
         default={},
         description="Cells of the catalogue's own columns by name: all that the index has; "
         "null for a number that is not there.",
@@ -67,12 +94,17 @@ def _body() -> dict[str, Any]:
     return KEYED | {"requestBody": {"required": True, "content": content}}
 
 
+def changes_on() -> bool:
+    """Whether the service has a key, so that somebody may change products."""
+    return bool(os.environ.get(KEY))
+
+
 def add_changes(
     app: FastAPI, admission: Admission, live: LiveChampion, limits: Limits, journal: Journal
 ) -> None:
     """Serve `PUT` and `DELETE /products/{id}`."""
     key = os.environ.get(KEY, "")
-    refused = problems(400, 401, 403, 408, 413, 415, 422)
+    refused = problems(400, 401, 403, 408, 413, 415, 422, 507)
 
     @app.put(
         "/products/{identifier}",
@@ -100,7 +132,7 @@ def add_changes(
         status_code=204,
         response_class=Response,
         openapi_extra=KEYED,
-        responses=problems(401, 403, 422),
+        responses=problems(401, 403, 422, 507),
     )
     async def delete_product(request: Request, identifier: Identifier) -> Response:
         """Delete a product from the index; one that is not there is deleted already."""
@@ -138,10 +170,11 @@ def _put(
         raise over_limit("caption", len(fresh.caption), limits.caption)
     photo = open_upload(fresh.photo, limits.pixels)
     cells = {name: _cell(value) for name, value in fresh.fields.items()}
-    item = Item(identifier, fresh.label, clip(fresh.caption), fresh.image, cells)
+    item = Item(identifier, fresh.label, fresh.caption, fresh.image, cells)
     product = ProductPut(item, fresh.photo, photo)
 
     def make(search: ProductSearch) -> None:
+        _check_cells(cells, search.gallery)
         put(search.gallery, search.encoder, journal, "service", [product])
 
     _change(live, identifier, make)
@@ -164,6 +197,16 @@ def _change(live: LiveChampion, identifier: str, make: Callable[[ProductSearch],
         # the alias had moved when this looks at it.
         if not live.overtaken(changed):
             return
+
+
+def _check_cells(cells: Mapping[str, str], gallery: Gallery) -> None:
+    columns = {column.name: column for column in gallery.columns}
+    for name, cell in cells.items():
+        if name not in columns:
+            known = ", ".join(columns) or "none"
+            raise fault_of(f"fields.{name}", f"no column of {gallery.name}; it has {known}")
+        if name == PRICE and columns[name].numeric and cell.startswith("-"):
+            raise fault_of(f"fields.{name}", f"{clip(cell, 80)}: expected a price of 0 or more")
 
 
 def _cell(value: str | float | None) -> str:

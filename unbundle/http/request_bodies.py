@@ -22,6 +22,7 @@ from starlette.types import Message
 
 from unbundle.base.request_limits import USUAL_K, Limits
 from unbundle.http.error_responses import Fault, Kind, ProblemError, invalid
+from unbundle.http.json_text import json_fault, repeated_key
 from unbundle.index.columns import clip
 from unbundle.index.filters import Condition
 from unbundle.query.search import Question
@@ -116,7 +117,7 @@ async def read_body(request: Request, limits: Limits, model: type[Model]) -> Cal
     media_type = _media_type(request)
     if media_type == JSON:
         body = await limited.body()
-        return lambda: _valid(lambda: model.model_validate_json(body))
+        return lambda: _read_json(body, model)
     if media_type == FORM:
         values = await _read_form(limited, limits, len(model.model_fields))
         return lambda: _valid(lambda: model.model_validate(_parsed(values)))
@@ -143,7 +144,7 @@ async def read_batch(
 
 
 def _checked_batch(body: bytes, limits: Limits) -> list[Question | ProblemError]:
-    queries = _valid(lambda: Queries.model_validate_json(body)).queries
+    queries = _read_json(body, Queries).queries
     _check_limit("queries", len(queries), limits.batch)
     checked: list[Question | ProblemError] = []
     for values in queries:
@@ -152,6 +153,20 @@ def _checked_batch(body: bytes, limits: Limits) -> list[Question | ProblemError]
         except ProblemError as problem:
             checked.append(problem)
     return checked
+
+
+def _read_json(body: bytes, model: type[Model]) -> Model:
+    if fault := json_fault(body):
+        raise ProblemError(Kind.INVALID, fault)
+    read = _valid(lambda: model.model_validate_json(body))
+    _check_keys(body)
+    return read
+
+
+def _check_keys(document: bytes) -> None:
+    name = repeated_key(document)
+    if name is not None:
+        raise fault_of(name, "given twice")
 
 
 def _media_type(request: Request) -> str:
@@ -221,9 +236,9 @@ async def _read_form(request: Request, limits: Limits, fields: int) -> dict[str,
         values: dict[str, Any] = {}
         for name, value in form.multi_items():
             if name in values:
-                raise _fault(name, "given twice")
+                raise fault_of(name, "given twice")
             if isinstance(value, UploadFile) != (name == "photo"):
-                raise _fault(name, "send the photo as a file, and nothing else as one")
+                raise fault_of(name, "send the photo as a file, and nothing else as one")
             values[name] = await value.read() if isinstance(value, UploadFile) else value
         # A browser sends an empty file where none was chosen.
         return {name: value for name, value in values.items() if value != b""}
@@ -235,10 +250,14 @@ def _parsed(values: dict[str, Any]) -> dict[str, Any]:
     parsed = dict(values)
     for name in _DOCUMENTS:
         if name in parsed:
+            document = parsed[name].encode(errors="replace")
+            if fault := json_fault(document):
+                raise fault_of(name, fault)
             try:
-                parsed[name] = pydantic_core.from_json(parsed[name])
+                parsed[name] = pydantic_core.from_json(document)
             except ValueError as error:
-                raise _fault(name, f"not JSON: {error}") from None
+                raise fault_of(name, f"not JSON: {error}") from None
+            _check_keys(document)
     return parsed
 
 
@@ -278,9 +297,10 @@ def _check_limit(field: str, found: int, most: int) -> None:
 
 def over_limit(field: str, found: int, most: int) -> ProblemError:
     """The problem of a value that is too long."""
-    return _fault(field, f"{found:,} are too many; the limit is {most:,}")
+    return fault_of(field, f"{found:,} are too many; the limit is {most:,}")
 
 
-def _fault(field: str, detail: str) -> ProblemError:
+def fault_of(field: str, detail: str) -> ProblemError:
+    """The problem of one wrong value."""
     fault = Fault(field=field[:80], detail=detail)
     return ProblemError(Kind.INVALID, f"{fault.field}: {detail}", errors=[fault])

@@ -4,16 +4,27 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from unbundle.base.errors import UserError
-from unbundle.base.request_limits import MOST_BOXES, RECORD_BYTES, RECORD_DAYS, Limits
+from unbundle.base.request_limits import (
+    MOST_BOXES,
+    PILLOW_PIXELS,
+    RECORD_BYTES,
+    RECORD_DAYS,
+    Limits,
+)
+from unbundle.base.sparing import spare
 
 IMAGES = Path("data/catalogue")
 SAMPLES = Path("data/samples")
+
+NOISY = ("python_multipart.multipart", "uvicorn.error", "unbundle.refused")
+"""Loggers that warn at each request of a kind."""
 
 # FastAPI and its friends are imported by the command: the others start without them.
 
@@ -23,6 +34,13 @@ def serve(
     port: Annotated[
         int, typer.Option(envvar="UNBUNDLE_PORT", min=0, max=65535, help="0 takes a free one.")
     ] = 8000,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="UNBUNDLE_ALLOWED_HOST",
+            help="A name that clients may ask by, beside localhost; may be repeated; * is any.",
+        ),
+    ] = None,
     bundle: Annotated[
         Path,
         typer.Option(
@@ -40,6 +58,13 @@ def serve(
     images: Annotated[
         Path, typer.Option(envvar="UNBUNDLE_IMAGES", help="The catalogue's folder, for pictures.")
     ] = IMAGES,
+    image_root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            envvar="UNBUNDLE_IMAGE_ROOT",
+            help="A folder that links in --images and --samples may lead to; may be repeated.",
+        ),
+    ] = None,
     samples: Annotated[
         Path,
         typer.Option(
@@ -65,7 +90,7 @@ def serve(
         int, typer.Option(envvar="UNBUNDLE_BATCH", min=1, help="Queries of one batch.")
     ] = Limits.batch,
     pixels: Annotated[
-        int, typer.Option(envvar="UNBUNDLE_PIXELS", min=1, help="Of one photo.")
+        int, typer.Option(envvar="UNBUNDLE_PIXELS", min=1, max=PILLOW_PIXELS, help="Of one photo.")
     ] = Limits.pixels,
     boxes: Annotated[
         int, typer.Option(envvar="UNBUNDLE_BOXES", min=1, max=MOST_BOXES, help="Given by a caller.")
@@ -132,8 +157,21 @@ def serve(
         poll=poll,
     )
     recording = None if record is None else (record, record_content, record_bytes, record_days)
-    folders = (_folder("--images", images, IMAGES), _folder("--samples", samples, SAMPLES))
-    _run(listen(host, port), bundle, uri, threads, limits, journal, recording, *folders)
+    pictures = (_folder("--images", images, IMAGES), _folder("--samples", samples, SAMPLES))
+    roots = [_root(folder) for folder in image_root or []]
+    hosts = (allowed_host or [], host)
+    _run(
+        listen(host, port),
+        hosts,
+        bundle,
+        uri,
+        threads,
+        limits,
+        journal,
+        recording,
+        *pictures,
+        roots,
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -164,8 +202,15 @@ def _folder(option: str, folder: Path, usual: Path) -> Path | None:
     raise UserError(f"{option} {folder}: no such folder; give one, or leave the option out")
 
 
+def _root(folder: Path) -> Path:
+    if folder.is_dir():
+        return folder
+    raise UserError(f"--image-root {folder}: no such folder; give one, or leave the option out")
+
+
 def _run(
     listener: socket.socket,
+    hosts: tuple[Sequence[str], str],
     bundle: Path,
     uri: str | None,
     threads: int,
@@ -174,20 +219,23 @@ def _run(
     recording: tuple[Path, bool, int, float] | None,
     images: Path | None,
     samples: Path | None,
+    roots: Sequence[Path],
 ) -> None:
     import uvicorn
 
     from unbundle.http.app import create_app
+    from unbundle.http.request_head import Hosts
     from unbundle.http.served_champion import LiveChampion
     from unbundle.index.change_journal import Journal
     from unbundle.recording.query_log import Recorder, Recording
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    spare(*NOISY)
     share = threads or max(1, (os.cpu_count() or 1) // limits.workers)
     live = LiveChampion(bundle, uri, threads=share, poll=limits.poll)
     recorder = Recorder(Recording(*recording)) if recording else None
     config = uvicorn.Config(
-        create_app(live, limits, Journal(journal), recorder, images, samples),
+        create_app(live, limits, Journal(journal), recorder, images, samples, Hosts(*hosts), roots),
         log_config=None,
         access_log=False,
         server_header=False,

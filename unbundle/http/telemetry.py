@@ -4,14 +4,16 @@ import time
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unbundle.http.served_champion import LiveChampion
 from unbundle.http.workers import Workers
+from unbundle.index.change_journal import Journal
 from unbundle.query.search import Answer
+from unbundle.recording.query_log import Recorder
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -22,9 +24,11 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 class Telemetry:
     """Counts requests and what was found; reads places and champion when it is asked."""
 
-    def __init__(self, workers: Workers, live: LiveChampion) -> None:
+    def __init__(
+        self, workers: Workers, live: LiveChampion, journal: Journal, recorder: Recorder | None
+    ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Gauges(workers, live))
+        self._registry.register(_Gauges(workers, live, journal, recorder))
         ProcessCollector(registry=self._registry)
         self._requests = Counter(
             "unbundle_requests",
@@ -62,8 +66,11 @@ class Telemetry:
 
 
 class _Gauges(Collector):
-    def __init__(self, workers: Workers, live: LiveChampion) -> None:
-        self._workers, self._live = workers, live
+    def __init__(
+        self, workers: Workers, live: LiveChampion, journal: Journal, recorder: Recorder | None
+    ) -> None:
+        self._workers, self._live, self._journal = workers, live, journal
+        self._recorder = recorder
 
     def collect(self) -> Iterator[Metric]:
         state = self._live.state
@@ -73,9 +80,13 @@ class _Gauges(Collector):
             ("places_taken", "Requests that run or wait.", self._workers.taken),
             ("ready", "1 while queries are answered.", state.ready),
             ("behind", "1 while the alias names an index that cannot be served.", behind),
+            ("journal_full", "1 while there is no room to record changes.", self._journal.full),
             ("champions", "Champions opened since the start.", state.changes),
         ):
             yield GaugeMetricFamily(f"unbundle_{name}", about, float(value))
+        lost = self._recorder.lost if self._recorder else 0
+        about = "Answered queries that could not be recorded."
+        yield CounterMetricFamily("unbundle_records_lost", about, lost)
         info = GaugeMetricFamily(
             "unbundle_champion", "1 for what serves.", labels=("collection", "bundle")
         )

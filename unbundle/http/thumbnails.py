@@ -1,23 +1,34 @@
 """Photos of a folder as small JPEGs, and the way from a stored path to a file of that folder."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
 from unbundle.base.catalogue_cells import leads_out
+from unbundle.vision.imaging import UPLOADS, opened
 
 _QUALITY = 86
 _BEHIND = "#ffffff"  # a transparent photo: shops show their goods on white
 
 
-def find_photo(folder: Path, image: str) -> Path | None:
-    """The file that a stored path names; None where it is missing or not in the folder.
+def find_photo(folder: Path, image: str, roots: Sequence[Path] = ()) -> Path | None:
+    """The file that a stored path names, without links; None where it may not be read.
 
-    Links in the folder are followed: its owner set them (DVC does).
+    Args:
+        folder: of photos.
+        image: path relative to it.
+        roots: further folders that links may lead to, such as DVC's cache.
     """
-    path = folder / image
-    return path if not leads_out(image) and path.is_file() else None
+    if leads_out(image):
+        return None
+    try:
+        path = (folder / image).resolve(strict=True)
+        inside = any(path.is_relative_to(root.resolve()) for root in (folder, *roots))
+        return path if inside and path.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        return None  # missing, links in a circle, a NUL
 
 
 def thumbnail(path: Path, side: int, most_pixels: int) -> bytes:
@@ -29,19 +40,14 @@ def thumbnail(path: Path, side: int, most_pixels: int) -> bytes:
         most_pixels: of the photo; its size is read before its pixels.
 
     Raises:
-        OSError: not a readable image, or one of more pixels.
+        UserError: see `unbundle.vision.imaging.opened`.
     """
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > most_pixels:
-                raise OSError(f"more than {most_pixels:,} pixels")
-            image.draft("RGB", (side, side))  # a JPEG is decoded at a fraction of its size
-            small = ImageOps.exif_transpose(image)
-            small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-            file = io.BytesIO()
-            _opaque(small).save(file, "JPEG", quality=_QUALITY)
-    except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise OSError(str(error)) from error
+    with opened(path, most_pixels, UPLOADS) as image:
+        image.draft("RGB", (side, side))  # a JPEG is decoded at a fraction of its size
+        small = ImageOps.exif_transpose(image)
+        small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        file = io.BytesIO()
+        _opaque(small).save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()
 
 

@@ -5,11 +5,13 @@ in an SQLite table that only grows until a promotion, its photo in a file named 
 entry is there whole and on the disk, or not at all. Several threads and processes may write.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -50,6 +52,14 @@ _LATEST = (
 )
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ROOM = 1 << 20  # bytes that a change needs beside its photos: the table's pages, twice
+
+
+class JournalFullError(UserError):
+    """There is no room to record a change; it was neither recorded nor made."""
+
+
 @dataclass(frozen=True)
 class Change:
     """A product that was put into a serving index, or deleted from it.
@@ -82,12 +92,37 @@ class Journal:
 
     def __init__(self, folder: Path = DEFAULT_FOLDER) -> None:
         self.folder = folder
+        self._lacking = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether there was no room for the last change, and there still is not."""
+        if self._lacking:
+            try:
+                with _told_when_full(self.folder), tempfile.TemporaryFile(dir=self.folder) as file:
+                    os.posix_fallocate(file.fileno(), 0, self._lacking)
+            except (JournalFullError, OSError):
+                return True
+            self._lacking = 0
+        return False
 
     def append(self, changes: Sequence[Change], photos: Sequence[bytes] = ()) -> None:
         """Record changes with their photos, all of them or none, on the disk when this returns.
 
         A change that says what the last one of its id says is not recorded again.
+
+        Raises:
+            JournalFullError: the disk is full.
         """
+        try:
+            with _told_when_full(self.folder):
+                self._append(changes, photos)
+        except JournalFullError:
+            self._lacking = sum(map(len, photos)) + _ROOM
+            raise
+        self._lacking = 0
+
+    def _append(self, changes: Sequence[Change], photos: Sequence[bytes]) -> None:
         with self._writing() as table:
             for photo in photos:
                 self._keep(photo)
@@ -104,9 +139,15 @@ class Journal:
 
     @contextmanager
     def order(self) -> Iterator[None]:
-        """Let no one else record and make changes: an index takes them in the journal's order."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / _LOCK).open("wb") as lock:
+        """Let no one else record and make changes: an index takes them in the journal's order.
+
+        Raises:
+            JournalFullError: the disk is too full for the lock's file.
+        """
+        with _told_when_full(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = (self.folder / _LOCK).open("wb")
+        with file as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -174,6 +215,9 @@ class Journal:
         if not (self.folder / _TABLE).is_file():
             return []
         with closing(self._open()) as table:
+            # A disk that was full at the very first change leaves a file without its table.
+            if not table.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone():
+                return []
             return [_change(row) for row in table.execute(query, values)]
 
     @contextmanager
@@ -190,6 +234,17 @@ class Journal:
         table = sqlite3.connect(self.folder / _TABLE, timeout=_WAIT, isolation_level=None)
         table.execute("PRAGMA synchronous = FULL")
         return table
+
+
+@contextmanager
+def _told_when_full(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno in _FULL):
+            raise JournalFullError(f"{folder}: no room for a change; make some") from error
+        raise
 
 
 def sha256(content: bytes) -> str:

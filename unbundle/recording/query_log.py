@@ -1,13 +1,14 @@
 """Served queries, kept for replays and for the drift watch where `unbundle serve --record` asks.
 
-One line of JSON a query in segments `queries-*.jsonl`, each appended by one process in one write:
-a killed service leaves at most a torn last line, which readers skip. Photo and title stay out
-unless they are asked for as well; what they measure is kept.
+One line of JSON a query in segments `queries-*.jsonl`, each appended by one process in one write,
+and cut off again where the disk took only a part of it: a killed service leaves at most a torn last
+line, which readers skip. Photo and title stay out unless they are asked for as well; what they
+measure is kept.
 """
 
 import base64
+import errno
 import hashlib
-import io
 import json
 import logging
 import os
@@ -20,16 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from unbundle.base.request_limits import RECORD_BYTES, RECORD_DAYS
+from unbundle.base.sparing import MINUTE
 from unbundle.encoding.encoded_query import EncodedQuery
 from unbundle.encoding.query_observer import Observer
 from unbundle.query.search import Answer, ProductSearch, Question
 from unbundle.ranking.embedding_parts import Vectors
 from unbundle.recording.input_statistics import brightness, script
-from unbundle.vision.imaging import UploadedPhoto
+from unbundle.vision.imaging import UploadedPhoto, opened
 
 _log = logging.getLogger("unbundle")
 _SEGMENTS = 8  # of the bound; the oldest goes when the bound is reached
@@ -118,14 +119,17 @@ class _EncodedQueryKept(Observer):
 
 
 class Recorder:
-    """Appends records from any thread; a fault of it is told once and fails no query."""
+    """Appends records from any thread; a fault of it fails no query, and is told once a minute."""
 
     def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+        self.recording = recording
+        self.lost = 0
+        """Queries that were answered and could not be recorded."""
         self._lock = threading.Lock()
         self._segment: Path | None = None
+        self._whole = 0  # bytes of the segment's whole lines
         self._count = 0
-        self._broken = False
+        self._told = -MINUTE
 
     def answering(self, question: Question, work: Callable[[Question, Observer], Answer]) -> Answer:
         """Answer a query by `work`, and record it.
@@ -139,32 +143,51 @@ class Recorder:
         spent = 1000 * (time.perf_counter() - started)
         try:
             record = _record(question, answer, kept.query, spent)
-            if self._recording.content:
+            if self.recording.content:
                 photo = _file(question)
                 record["photo"] = None if photo is None else base64.b64encode(photo).decode()
                 record["caption"] = question.caption
             self._append(json.dumps(record, ensure_ascii=False).encode() + b"\n")
         except Exception as error:
             # Whatever a record fails with, the query was answered.
-            if not self._broken:
-                _log.warning("queries are not recorded: %s: %s", type(error).__name__, error)
-            self._broken = True
+            self._tell(error)
         return answer
 
+    def _tell(self, error: Exception) -> None:
+        with self._lock:
+            self.lost += 1
+            now = time.monotonic()
+            if now - self._told < MINUTE:
+                return
+            self._told = now
+        reason = f"{type(error).__name__}: {error}"
+        _log.warning("queries are not recorded: %s; %d lost so far", reason, self.lost)
+
     def _append(self, line: bytes) -> None:
-        most = self._recording.max_bytes // _SEGMENTS
+        most = self.recording.max_bytes // _SEGMENTS
         if len(line) > most:
-            return
+            raise ValueError(f"a record of {len(line):,} bytes, a segment holds {most:,}")
         with self._lock:
             if self._segment is None or self._size() + len(line) > most:
                 self._begin_segment(most)
             assert self._segment is not None
-            descriptor = os.open(self._segment, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                os.write(descriptor, line)
-            finally:
-                os.close(descriptor)
-        self._broken = False
+            self._write(self._segment, line)
+
+    def _write(self, segment: Path, line: bytes) -> None:
+        """Append a whole line or nothing: a disk that fills up takes a part of it, and says so."""
+        descriptor = os.open(segment, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            end = os.fstat(descriptor).st_size
+            self._whole = min(self._whole, end)  # 0 where another process has cleaned up
+            if end > self._whole:
+                os.ftruncate(descriptor, self._whole)
+            written = os.write(descriptor, line)
+            if written < len(line):
+                os.ftruncate(descriptor, self._whole)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._whole += written
+        finally:
+            os.close(descriptor)
 
     def _size(self) -> int:
         try:
@@ -173,16 +196,17 @@ class Recorder:
             return 0  # another process has cleaned up
 
     def _begin_segment(self, most: int) -> None:
-        folder = self._recording.folder
+        folder = self.recording.folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._prune(self._recording.max_bytes - most)
+        self._prune(self.recording.max_bytes - most)
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         self._segment = folder / f"queries-{stamp}-{os.getpid()}-{self._count}.jsonl"
         self._count += 1
+        self._whole = 0
 
     def _prune(self, most: int) -> None:
-        kept, oldest = 0, time.time() - self._recording.max_days * _DAY
-        for segment in reversed(segments(self._recording.folder)):
+        kept, oldest = 0, time.time() - self.recording.max_days * _DAY
+        for segment in reversed(segments(self.recording.folder)):
             about = segment.stat()
             kept += about.st_size
             if kept > most or about.st_mtime < oldest:
@@ -274,7 +298,7 @@ def _record(
 
 
 def _measured(photo: bytes) -> tuple[int, int, float]:
-    with Image.open(io.BytesIO(photo)) as image:
+    with opened(photo) as image:
         width, height = image.size
         image.draft("L", (64, 64))  # a JPEG is decoded at an eighth of its size
         return width, height, brightness(np.asarray(image.convert("L")))

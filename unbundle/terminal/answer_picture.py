@@ -6,8 +6,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from unbundle.base.errors import UserError
 from unbundle.query.search import Answer, Box, Hit, Instance
-from unbundle.vision.imaging import Photo
+from unbundle.vision.imaging import Photo, open_photo
 
 COLOURS = (
     "#cc4420",
@@ -175,11 +176,10 @@ def _score_bar(
 def _thumbnail(hit: Hit, images: Path | None, side: int) -> Image.Image:
     try:
         if images is None:
-            raise FileNotFoundError
-        with Image.open(images / hit.image) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            raise UserError("without the catalogue's folder there are no pictures")
+        upright = Image.fromarray(open_photo(images / hit.image))
         return ImageOps.pad(upright, (side, side), Image.Resampling.LANCZOS, "#ffffff")
-    except OSError:
+    except UserError:
         blank = Image.new("RGB", (side, side), _TRACK)
         middle = (side / 2, side / 2)
         ImageDraw.Draw(blank).text(middle, "?", _FAINT, _font(side / 3), "mm")

@@ -1,15 +1,17 @@
 """From image bytes to network inputs: the one implementation that training and serving share."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from unbundle.base.errors import UserError
+from unbundle.base.request_limits import PHOTO_PROPORTION, PHOTO_SIDE, PILLOW_PIXELS
 from unbundle.vision.boxes import Boxes
 
 Photo = NDArray[np.uint8]
@@ -40,48 +42,84 @@ class UploadedPhoto:
         return open_upload(self.file, self.most_pixels)
 
 
+_MOST_PIXELS = 2 * PILLOW_PIXELS  # of an own photo: where Pillow itself refuses
+
+
+@contextmanager
+def opened(
+    source: Path | bytes, most_pixels: int = _MOST_PIXELS, formats: tuple[str, ...] | None = None
+) -> Iterator[Image.Image]:
+    """Open an image file or its bytes, whose pixels the block decodes: every photo comes this way.
+
+    Args:
+        source: the file, or its content.
+        most_pixels: width times height at most, known from the head before anything is decoded.
+        formats: that are tried, in Pillow's names; None is all that Pillow knows.
+
+    Raises:
+        UserError: the file is missing, in none of the formats, too large or too long (see
+            `unbundle.base.request_limits`), or the block cannot decode it.
+    """
+    name = "the photo" if isinstance(source, bytes) else str(source)
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with Image.open(file, formats=formats) as image:
+            _check_size(name, image.width, image.height, most_pixels)
+            yield image
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file; give the path of a JPEG, PNG or WebP") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        # The warning where a program turns warnings into errors.
+        raise _too_large(name, most_pixels) from None
+    except Exception as error:
+        # Whatever a decoder trips over (struct.error, IndexError, zlib.error …), the bytes caused.
+        reason = type(error).__name__ if isinstance(source, bytes) else error
+        raise UserError(
+            f"{name}: not a readable image ({reason}); give a JPEG, PNG or WebP"
+        ) from error
+
+
 def open_photo(source: Path | bytes) -> Photo:
     """Decode an image file or its bytes.
 
     Raises:
-        UserError: the file is missing, or its bytes are no image that Pillow can decode.
+        UserError: see `opened`.
     """
-    name = "the photo" if isinstance(source, bytes) else str(source)
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            return _upright(image)
-    except FileNotFoundError:
-        raise UserError(f"{name}: no such file; give the path of a JPEG, PNG or WebP") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(
-            f"{name}: not a readable image ({error}); give a JPEG, PNG or WebP"
-        ) from None
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{name}: too many pixels ({error}); scale it down") from None
+    with opened(source) as image:
+        return _upright(image)
 
 
 def open_upload(content: bytes, most_pixels: int) -> Photo:
-    """Decode the bytes of an uploaded image; its size is read before its pixels.
+    """Decode the bytes of a stranger's image: of `UPLOADS` alone, and not of more pixels.
 
     Raises:
-        UserError: more pixels than `most_pixels`, or no JPEG, PNG or WebP that can be decoded.
+        UserError: see `opened`.
     """
-    try:
-        with Image.open(io.BytesIO(content), formats=UPLOADS) as image:
-            if image.width * image.height <= most_pixels:
-                return _upright(image)
-    except Image.DecompressionBombError:
-        pass  # far more than anybody allows
-    except Exception as error:
-        # Whatever a decoder trips over (struct.error, IndexError, zlib.error …), the bytes caused.
+    with opened(content, most_pixels, UPLOADS) as image:
+        return _upright(image)
+
+
+def _check_size(name: str, width: int, height: int, most_pixels: int) -> None:
+    if width * height > most_pixels:
+        raise _too_large(name, most_pixels)
+    long, short = max(width, height), min(width, height)
+    if long > PHOTO_SIDE or long > PHOTO_PROPORTION * short:
         raise UserError(
-            f"the photo: not a readable image ({type(error).__name__}); give a JPEG, PNG or WebP"
-        ) from error
-    raise UserError(f"the photo: more than {most_pixels:,} pixels; scale it down")
+            f"{name}: {width:,} x {height:,} pixels; a side may have {PHOTO_SIDE:,} and "
+            f"{PHOTO_PROPORTION} times the other; cut it"
+        )
+
+
+def _too_large(name: str, most_pixels: int) -> UserError:
+    return UserError(f"{name}: more than {most_pixels:,} pixels; scale it down")
 
 
 def _upright(image: Image.Image) -> Photo:
-    return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    # In place, and without a copy of what is RGB: each is four bytes more per pixel.
+    ImageOps.exif_transpose(image, in_place=True)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def letterbox(photo: Photo, side: int) -> tuple[NDArray[np.float32], float]:

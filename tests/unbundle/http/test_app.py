@@ -2,6 +2,7 @@ import asyncio
 import base64
 import io
 import json
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -21,10 +22,12 @@ from tests.support.tiny_model_bundle import scene
 from tests.support.waiting import until
 from unbundle import ProductSearch
 from unbundle.base.request_limits import Limits
+from unbundle.base.sparing import spare
 from unbundle.encoding.query_encoder import Encoder
 from unbundle.http.app import create_app
 from unbundle.http.openapi import BATCH_EXAMPLE, EXAMPLES
 from unbundle.http.request_bodies import Query
+from unbundle.http.serve import NOISY
 from unbundle.http.served_champion import LiveChampion
 from unbundle.index.gallery import Gallery
 from unbundle.vision.imaging import Photo
@@ -138,14 +141,18 @@ def test_a_batch_searches_once_and_decodes_a_photo_at_a_time(
     assert events[:5] == ["decode", "encode", "decode", "encode", "search 6"]
 
 
+JSON_OF = {"headers": {"content-type": "application/json"}}
+
+
 @pytest.mark.parametrize(
     ("status", "detail", "request_"),
     [
         (422, "queries: 17 are too many; the limit is 16", {"json": {"queries": [{}] * 17}}),
         (422, "queries: ", {"json": {"queries": []}}),
+        (422, "queries: given twice", JSON_OF | {"content": b'{"queries":[{}],"queries":[{}]}'}),
         (422, "queries: ", {"json": {}}),
         (422, "more: Extra", {"json": {"queries": [{}], "more": 1}}),
-        (400, "Invalid JSON", {"content": b"{", "headers": {"content-type": "application/json"}}),
+        (400, "Invalid JSON", JSON_OF | {"content": b"{"}),
         (413, "more than 100,000 bytes", {"json": {"queries": [{"caption": "r" * 100_000}]}}),
         (415, "send application/json", {"files": {"queries": (None, "[]")}}),
     ],
@@ -198,6 +205,7 @@ def test_health_and_readiness(running: Service, search: ProductSearch) -> None:
         "status": "ready",
         "collection": search.gallery.name,
         "bundle": search.encoder.bundle.version,
+        "changes": "off",
         "detail": "",
     }
 
@@ -283,7 +291,16 @@ ERRORS: dict[str, tuple[int, str, dict[str, Any]]] = {
     "twice": (422, "k: given twice", {"files": [("k", (None, "1")), ("k", (None, "1"))]}),
     "photo as text": (422, "photo: send the photo as a file", {"files": {"photo": (None, "x")}}),
     "file": (422, "boxes: send the photo as a file", {"files": {"boxes": ("b", b"[]")}}),
-    "form boxes": (422, "boxes: not JSON", {"files": {"boxes": (None, "[" * 9000)}}),
+    "form boxes": (422, "boxes: not JSON", {"files": {"boxes": (None, "[" * 9)}}),
+    "deep form": (422, "boxes: the JSON: 9,000 levels", {"files": {"boxes": (None, "[" * 9000)}}),
+    "form keys": (422, "a: given twice", {"files": {"filters": (None, '{"a": 1, "a": 2}')}}),
+    "keys": (422, "k: given twice", {"content": b'{"caption": "red", "k": 1, "k": 2}'}),
+    "inner keys": (
+        422,
+        "min: given twice",
+        {"content": b'{"caption": "a", "filters": {"price": {"min": 1, "min": 2}}}'},
+    ),
+    "deep": (422, "the JSON: 17 levels", {"content": b"[" * 17 + b"]" * 17}),
 }
 
 
@@ -306,6 +323,17 @@ def test_a_mistake_is_a_problem(running: Service, name: str) -> None:
     response = running.client.post("/search", **request)
     assert response.status_code == status, response.text
     assert detail in problem_of(response).get("detail", "")
+
+
+def test_junk_writes_few_warnings(running: Service, caplog: pytest.LogCaptureFixture) -> None:
+    spare(*NOISY)
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    for _ in range(20):
+        assert running.client.post("/search", content=b"red", headers=headers).status_code == 400
+    with socket.create_connection(("127.0.0.1", running.port)) as client:
+        client.sendall(b"?\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 400")
+    assert 1 <= len([one for one in caplog.records if one.name in NOISY]) <= 3
 
 
 def test_every_wrong_value_is_named(running: Service) -> None:
@@ -402,7 +430,7 @@ def test_a_fault_of_the_service_tells_nothing_of_its_inside(served: Workspace) -
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.get("/fault")
 
     response = asyncio.run(ask())

@@ -9,14 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from tasks.base.workspace import Workspace
 from tests.support.served_catalogue import Service, service
 from tests.support.tiny_model_bundle import product, scene, write_photo
 from unbundle.base.errors import UserError
 from unbundle.base.request_limits import Limits
+from unbundle.http.app import create_app
 from unbundle.http.page_routes import MOST_SAMPLES, read_samples
+from unbundle.http.served_champion import LiveChampion
 from unbundle.http.thumbnails import find_photo, thumbnail
+from unbundle.recording.query_log import Recorder, Recording
 from unbundle.terminal.answer_picture import COLOURS
 
 PAGE = files("unbundle.http") / "page"
@@ -71,6 +75,27 @@ def test_the_page_has_nothing_inline_and_names_no_other_host() -> None:
         assert not re.search(r"https?://|innerHTML|insertAdjacentHTML", text), part.name
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, "go to this service only, and are not kept."),
+        (False, "are not kept; their measures and what it found are, for 9 days at most."),
+        (True, "which keeps them and what it found for 9 days at most."),
+    ],
+)
+def test_the_page_says_what_is_kept(
+    served: Workspace, tmp_path: Path, content: bool | None, text: str
+) -> None:
+    recorder = None
+    if content is not None:
+        recorder = Recorder(Recording(tmp_path, content, max_days=9))
+    app = create_app(LiveChampion(served.bundles), Limits(), recorder=recorder)
+    page = TestClient(app, base_url="http://localhost").get("/").text
+    (said,) = re.findall(r"<footer>\s*<p>(.*?)</p>", page)
+    assert said.endswith(text)
+    assert "{" not in page
+
+
 def test_boxes_have_the_colours_of_the_pictures() -> None:
     css = (PAGE / "page.css").read_text(encoding="utf-8")
     assert tuple(re.findall(r"--tone-\d: (#[0-9a-f]{6});", css)) == COLOURS
@@ -121,6 +146,55 @@ def test_a_stored_path_never_leaves_the_folder(tmp_path: Path) -> None:
         assert find_photo(folder, path) is None, path
 
 
+def test_links_lead_nowhere_but_to_folders_that_were_named(tmp_path: Path) -> None:
+    folder, cache = tmp_path / "catalogue", tmp_path / "cache"
+    inside = write_photo(folder / "images/a.png", product(1))
+    cached = write_photo(cache / "files/b.png", product(2))
+    outside = write_photo(tmp_path / "cache-of-others/c.png", product(3))
+    targets = {"a": inside, "b": cached, "c": outside, "root": Path("/"), "loop": folder / "loop"}
+    for name, target in targets.items():
+        (folder / name).symlink_to(target)
+    paths = ("a", "b", "c", f"root/{outside}", f"root{cached}", "loop", "loop/a.png", "root")
+    found = {path: find_photo(folder, path) for path in paths}
+    assert {path for path, file in found.items() if file} == {"a"}
+    assert found["a"] == inside.resolve()
+    found = {path: find_photo(folder, path, [cache]) for path in paths}
+    assert {path for path, file in found.items() if file} == {"a", "b", f"root{cached}"}
+    # The folder itself may be a link.
+    (tmp_path / "link").symlink_to(folder)
+    assert find_photo(tmp_path / "link", "images/a.png") == inside.resolve()
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "BMP"])
+def test_pictures_have_the_kinds_of_uploads(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(product(1)).save(path, form)
+    with pytest.raises(UserError, match="not a readable image"):
+        thumbnail(path, 40, 10_000)
+
+
+def test_a_picture_over_a_link_is_not_served(served: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "catalogue"
+    folder.mkdir()
+    (folder / "images").symlink_to(served.catalogue / "images")
+    (folder / "sample.png").symlink_to(served.catalogue / "images/q.png")
+    limits = Limits(poll=60)
+    with service(served.bundles, served.milvus, limits, images=folder, samples=folder) as running:
+        for path in ("/products/g3-0/image", "/samples/sample.png"):
+            answer = running.client.get(path)
+            assert answer.json()["type"] == "urn:unbundle:problem:not-found", path
+    with service(
+        served.bundles,
+        served.milvus,
+        limits,
+        images=folder,
+        samples=folder,
+        image_roots=[served.catalogue],
+    ) as running:
+        for path in ("/products/g3-0/image", "/samples/sample.png"):
+            assert running.client.get(path).status_code == 200, path
+
+
 def test_a_thumbnail_is_upright_opaque_and_bounded(tmp_path: Path) -> None:
     wide = np.zeros((40, 80, 3), np.uint8)
     wide[:, :40] = 255
@@ -137,7 +211,7 @@ def test_a_thumbnail_is_upright_opaque_and_bounded(tmp_path: Path) -> None:
     text = tmp_path / "text.jpg"
     text.write_text("no image", encoding="utf-8")
     for path, pixels in ((text, 10_000), (turned, 3199)):
-        with pytest.raises(OSError, match=r"cannot identify|more than 3,199 pixels"):
+        with pytest.raises(UserError, match=r"not a readable image|more than 3,199 pixels"):
             thumbnail(path, 40, pixels)
 
 

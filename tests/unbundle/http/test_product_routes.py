@@ -1,9 +1,12 @@
 """PUT and DELETE of products, over HTTP, on a served world."""
 
 import base64
+import errno
 import json
+import os
 import re
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,6 +136,44 @@ def test_every_change_is_in_the_journal_once(running: Service, world: Workspace)
     ]
 
 
+def test_a_full_journal_refuses_changes_and_searches_go_on(
+    running: Service, world: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert running.client.get("/readyz").json()["changes"] == "taken"
+    with monkeypatch.context() as patched:
+        fill(patched)
+        for response in (
+            running.client.put("/products/new", **as_json(40)),
+            running.client.delete("/products/g0-0"),
+        ):
+            assert (response.status_code, response.headers["retry-after"]) == (507, "1")
+            assert response.json()["type"] == "urn:unbundle:problem:journal-full"
+        assert first(running, 40)["id"] != "new"
+        assert running.client.get("/products/g0-0").status_code == 200
+        ready = running.client.get("/readyz")
+        assert (ready.status_code, ready.json()["changes"]) == (200, "journal-full")
+        assert "unbundle_journal_full 1.0" in running.client.get("/metrics").text
+    assert list(Journal(world.journal).changed()) == []
+    assert running.client.get("/readyz").json()["changes"] == "taken"
+    assert running.client.put("/products/new", **as_json(40)).status_code == 204
+
+
+def fill(patched: pytest.MonkeyPatch) -> None:
+    """Let the journal's disk have no room for another page of its table."""
+    opened = Journal._open
+
+    def full(journal: Journal) -> sqlite3.Connection:
+        table = opened(journal)
+        table.execute("PRAGMA max_page_count = 1")
+        return table
+
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    patched.setattr(Journal, "_open", full)
+    patched.setattr(os, "posix_fallocate", no_room)
+
+
 def test_without_a_key_nobody_changes_anything(closed: Service) -> None:
     for response in (
         closed.client.put("/products/new", headers=HEADERS, **as_json(40)),
@@ -165,7 +206,19 @@ def test_a_wrong_key_changes_nothing(keyed: Service, given: str | None) -> None:
         (as_json(1, fields={"price": 1}), 422, "id new: no brand, a column of products_"),
         (as_json(1, fields={"price": "cheap", "brand": ""}), 422, "price 'cheap': expected a num"),
         (as_json(1, caption="x" * 51), 422, "caption: 51 are too many; the limit is 50"),
-        (as_json(1, label="x" * 5000), 422, "label longer than 4096 bytes"),
+        (as_json(1, label="x" * 5000), 422, "label: Value error, longer than 4096"),
+        (as_json(1, caption="面" * 1400), 422, "caption: "),
+        (as_json(1, label="a\0"), 422, "label: Value error, a NUL character"),
+        (as_json(1, image="a\0"), 422, "image: Value error, a NUL character"),
+        (as_json(1, fields=FIELDS | {"brand": "a\0"}), 422, "fields.brand: Value error, a NUL"),
+        (as_json(1, fields=FIELDS | {"brand": "x" * 5000}), 422, "fields.brand: Value error, long"),
+        (as_json(1, fields=FIELDS | {"shade": "red"}), 422, "fields.shade: no column of products_"),
+        (
+            as_json(1, fields=FIELDS | {"price": -0.01}),
+            422,
+            "fields.price: -0.01: expected a price",
+        ),
+        (as_json(1, fields={"price": "-1", "brand": ""}), 422, "fields.price: -1: expected"),
         (as_json(1, colour="red"), 422, "colour"),
         ({"json": {"caption": "red"}}, 422, "photo"),
         ({"files": {"photo": b"x" * 100_001}}, 413, "more than 100,000 bytes"),
@@ -181,7 +234,7 @@ def test_what_cannot_be_put_is_a_problem(
     assert detail in response.json()["detail"]
 
 
-@pytest.mark.parametrize("name", ["a b", "x' or id not in ['x", "x" * 65])
+@pytest.mark.parametrize("name", ["a b", "x' or id not in ['x", "x" * 65, "-", "%2e%2e", "_", ":"])
 def test_an_id_that_no_index_holds_is_refused(keyed: Service, name: str) -> None:
     assert keyed.client.put(f"/products/{name}", **as_json(1)).status_code == 422
     assert keyed.client.delete(f"/products/{name}").status_code == 422

@@ -1,4 +1,7 @@
+import errno
+import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbundle.base.errors import UserError
-from unbundle.index.change_journal import Change, Journal, sha256
+from unbundle.index.change_journal import Change, Journal, JournalFullError, sha256
 from unbundle.index.gallery import Item
 
 PROJECT = Path(__file__).parents[3]
@@ -114,3 +117,51 @@ def test_a_killed_writer_leaves_whole_entries(journal: Journal) -> None:
     assert [one.id for one in journal.changed()] == ["a"]
     journal.append([change("c")], [b"photo"])
     assert [one.id for one in journal.changed()] == ["a", "c"]
+
+
+def fill(patched: pytest.MonkeyPatch, part: str) -> None:
+    """Let the disk be full for photos or for the table."""
+
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if part == "table":
+        opened = Journal._open
+
+        def full(journal: Journal) -> sqlite3.Connection:
+            table = opened(journal)
+            table.execute("PRAGMA max_page_count = 1")  # SQLite never goes below what there is
+            return table
+
+        patched.setattr(Journal, "_open", full)
+    else:
+        patched.setattr(os, "fsync", no_room)
+    patched.setattr(os, "posix_fallocate", no_room)
+
+
+@pytest.mark.parametrize("part", ["photos", "table"])
+def test_a_full_disk_records_nothing_until_there_is_room(journal: Journal, part: str) -> None:
+    journal.append([change("a")], [b"photo"])
+    large = change("b", b"other", "red " * 10_000)
+    with pytest.MonkeyPatch.context() as patched:
+        fill(patched, part)
+        with pytest.raises(JournalFullError, match="journal: no room for a change; make some"):
+            journal.append([large], [b"other"])
+        assert journal.full
+        assert [one.id for one in journal.changed()] == ["a"]
+    assert not list(journal.folder.rglob("*.part"))
+    assert not journal.full
+    journal.append([large], [b"other"])
+    assert [one.id for one in journal.changed()] == ["a", "b"]
+
+
+def test_other_faults_of_the_disk_are_not_taken_for_a_full_one(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="broken"):
+        journal.append([change("a")], [b"photo"])
+    assert not journal.full

@@ -1,4 +1,5 @@
 import base64
+import errno
 import io
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -112,7 +113,52 @@ def test_a_folder_that_cannot_be_written_fails_no_query(
             assert answer.instances
     assert [record.message for record in caplog.records if "not recorded" in record.message] == [
         f"queries are not recorded: FileExistsError: [Errno 17] File exists: '{tmp_path}/file'"
+        "; 1 lost so far"
     ]
+    assert recorder.lost == 2
+
+
+def test_a_full_disk_leaves_whole_lines_and_counts_what_is_lost(
+    served: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write, room = os.write, 10**9
+
+    def until_full(descriptor: int, line: bytes) -> int:
+        nonlocal room
+        taken = write(descriptor, line[:room])
+        room -= taken
+        if not taken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return taken
+
+    recorder = Recorder(Recording(tmp_path / "queries"))
+    with service(served.bundles, served.milvus, LIMITS, recorder=recorder) as running:
+
+        def ask(number: int) -> None:
+            query = {"caption": f"red {number}"}
+            assert running.client.post("/search", json=query).status_code == 200
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(os, "write", until_full)
+            ask(0)
+            room = 100
+            for number in (1, 2, 3):
+                ask(number)
+            room = 10**9
+            ask(4)
+        assert "unbundle_records_lost_total 3.0" in running.client.get("/metrics").text
+    assert len(list(read_records(tmp_path / "queries"))) == 2
+    for segment in segments(tmp_path / "queries"):
+        assert all(line.endswith(b"}\n") for line in segment.read_bytes().splitlines(True))
+    assert len([one for one in caplog.records if "not recorded" in one.getMessage()]) == 1
+
+
+def test_a_record_larger_than_a_segment_is_counted(served: Workspace, tmp_path: Path) -> None:
+    recorder = Recorder(Recording(tmp_path, max_bytes=80))
+    with ProductSearch(served.bundles, str(served.milvus), threads=1) as search:
+        recorder.answering(Question(caption="red"), search.ask)
+    assert recorder.lost == 1
+    assert not segments(tmp_path)
 
 
 @pytest.mark.parametrize(

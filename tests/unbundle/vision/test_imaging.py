@@ -1,4 +1,8 @@
 import io
+import struct
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unbundle.base.errors import UserError
+from unbundle.base.request_limits import PHOTO_PROPORTION, PHOTO_SIDE, PILLOW_PIXELS, PIXEL_BYTES
 from unbundle.vision.imaging import (
     PADDING,
     Photo,
@@ -94,7 +99,7 @@ def test_a_truncated_photo_is_refused() -> None:
 
 def test_a_photo_of_too_many_pixels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(UserError, match="too many pixels"):
+    with pytest.raises(UserError, match=r"more than [\d,]+ pixels; scale it down"):
         open_photo(encoded(Image.fromarray(checkers(40, 40))))
 
 
@@ -154,3 +159,89 @@ def test_strangers_reach_few_decoders(form: str) -> None:
     content = encoded(Image.fromarray(checkers(9, 7)), form)
     with pytest.raises(UserError, match="not a readable image"):
         open_upload(content, 63)
+
+
+def head_of_png(width: int, height: int) -> bytes:
+    """A PNG whose head promises pixels that never come: who decodes it would find none."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"")
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    checked = struct.pack(">I", zlib.crc32(name + content))
+    return struct.pack(">I", len(content)) + name + content + checked
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "reason"),
+    [
+        (1, 49_000_000, "a side may have"),
+        (49_000_000, 1, "a side may have"),
+        (10, 10 * PHOTO_PROPORTION + 1, f"and {PHOTO_PROPORTION} times the other"),
+        (PHOTO_SIDE + 1, 1000, "a side may have"),
+        (10_000, 10_000, "more than 50,000,000 pixels"),
+        (30_000, 30_000, "more than 50,000,000 pixels"),
+    ],
+)
+def test_a_bomb_is_refused_by_its_head(width: int, height: int, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        open_upload(head_of_png(width, height), 50_000_000)
+    if "side" in reason:
+        with pytest.raises(UserError, match=reason):
+            open_photo(head_of_png(width, height))
+
+
+def test_the_longest_photo_is_let_in() -> None:
+    photo = encoded(Image.new("L", (10, 10 * PHOTO_PROPORTION)))
+    assert open_upload(photo, 10_000).shape == (1000, 10, 3)
+
+
+def test_the_limit_of_pixels_is_pillows_own() -> None:
+    assert PILLOW_PIXELS == Image.MAX_IMAGE_PIXELS
+
+
+PEAK = """
+import io, re, sys
+from PIL import Image
+from unbundle.vision.imaging import open_upload
+
+def peak():
+    return int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) * 1024
+
+def encoded(image, form, **options):
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+exif = Image.Exif()
+exif[0x0112] = 6
+worst = {
+    "deep": lambda size: encoded(Image.new("I;16", size), "PNG"),
+    "turned": lambda size: encoded(Image.new("RGBA", size), "PNG", exif=exif),
+    "long": lambda size: encoded(Image.new("P", (size[0] // 5, size[1] * 5)), "PNG"),
+    "progressive": lambda size: encoded(
+        Image.new("CMYK", size), "JPEG", progressive=True, subsampling=0, exif=exif
+    ),
+    "lossless": lambda size: encoded(
+        Image.effect_noise(size, 99).convert("RGB"), "WEBP", lossless=True, quality=0, method=0
+    ),
+}
+for name, make in worst.items():
+    open_upload(make((8, 8)), 64)
+    content = make((1600, 1250))
+    open("/proc/self/clear_refs", "w").write("5")
+    before = peak()
+    open_upload(content, 2_000_000)
+    print(name, (peak() - before) / 2_000_000)
+"""
+
+
+def test_no_photo_takes_more_memory_than_the_documents_say() -> None:
+    command = [sys.executable, "-c", PEAK]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = {name: float(value) for name, value in map(str.split, done.stdout.splitlines())}
+    assert len(found) == 5
+    # Above 3 bytes per pixel or the measure would be blind: that is the photo itself.
+    assert all(3 <= value <= PIXEL_BYTES for value in found.values()), found
+    docs = (Path(__file__).parents[3] / "docs/serving.md").read_text(encoding="utf-8")
+    assert f"{PIXEL_BYTES} bytes per pixel" in docs
