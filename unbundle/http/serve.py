@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from unbundle.base.errors import UserError
+from unbundle.base.rate_limited_logging import spare
 from unbundle.base.request_limits import (
     MOST_BOXES,
     PILLOW_PIXELS,
@@ -18,7 +19,6 @@ from unbundle.base.request_limits import (
     RECORD_DAYS,
     Limits,
 )
-from unbundle.base.sparing import spare
 
 IMAGES = Path("data/catalogue")
 SAMPLES = Path("data/samples")

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from unbundle.base.rate_limited_logging import MINUTE
 from unbundle.base.request_limits import RECORD_BYTES, RECORD_DAYS
-from unbundle.base.sparing import MINUTE
 from unbundle.encoding.encoded_query import EncodedQuery
 from unbundle.encoding.query_observer import Observer
 from unbundle.query.search import Answer, ProductSearch, Question

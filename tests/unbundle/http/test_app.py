@@ -21,8 +21,8 @@ from tests.support.served_catalogue import Service, Upload, close, service
 from tests.support.tiny_model_bundle import scene
 from tests.support.waiting import until
 from unbundle import ProductSearch
+from unbundle.base.rate_limited_logging import spare
 from unbundle.base.request_limits import Limits
-from unbundle.base.sparing import spare
 from unbundle.encoding.query_encoder import Encoder
 from unbundle.http.app import create_app
 from unbundle.http.openapi import BATCH_EXAMPLE, EXAMPLES

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from unbundle.base.sparing import MINUTE, Sparing
+from unbundle.base.rate_limited_logging import MINUTE, Sparing
 
 
 def test_a_line_warns_once_a_minute_and_says_how_often_it_would_have(
