@@ -23,6 +23,10 @@ class Observer:
     with a batch hears of all its queries.
     """
 
+    def __repr__(self) -> str:
+        """As signatures show a default."""
+        return f"{type(self).__name__}()"
+
     def span(self, name: SpanName) -> AbstractContextManager[None]:
         """A block that does such work, perhaps not the only one; spans never overlap."""
         return _NOTHING
