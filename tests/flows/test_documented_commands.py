@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tasks.index.receipt import Receipt
 
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
+from tasks.index.ingestion_receipt import Receipt
 from tasks.ingest import ingest
 from tests.support.project_clone import git
 from unbundle.index.database import Database
