@@ -67,7 +67,7 @@ def reader(root: Path, promoted: Any, tmp_path_factory: pytest.TempPathFactory) 
     for folder in (workspace.catalogue, workspace.bundle):
         shutil.copytree(folder, before.root / folder.relative_to(root))
     fewer = manifest.drop(manifest.index[manifest["split"] == "gallery"][-1])
-    fewer.to_parquet(before.manifest)
+    fewer.to_parquet(before.manifest, index=False)
     params = load_params(root / "params.yaml")
     here = params.ingest.model_copy(update={"uri": str(workspace.milvus)})
     ingest(before, params.model_copy(update={"ingest": here}))
