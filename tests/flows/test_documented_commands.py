@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,6 @@ from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
 from tasks.index.ingestion_receipt import Receipt
 from tasks.ingest import ingest
-from tests.support.project_clone import git
 from unbundle.index.database import Database
 
 pytestmark = pytest.mark.pipeline
@@ -54,11 +52,10 @@ COMMANDS = [
 
 
 @pytest.fixture(scope="module")
-def reader(root: Path, promoted: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The walked clone, with a photo to ask about and another index that serves."""
+def reader(walked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the walked clone, with a photo to ask about and another index that serves."""
+    root = Path(shutil.copytree(walked, tmp_path_factory.mktemp("reader"), dirs_exist_ok=True))
     workspace = Workspace(root)
-    assert promoted.name == "Promoted", promoted.message
-    git(root, "checkout", "--quiet", "params.yaml")
     manifest = read_manifest(workspace.manifest)
     queries = manifest.query("split == 'test'")
     shutil.copyfile(workspace.catalogue / queries["image"].iloc[0], root / "photo.jpg")

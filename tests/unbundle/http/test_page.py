@@ -195,6 +195,24 @@ def test_a_picture_that_a_busy_service_refused_is_asked_for_again(
     expect(page.locator(".thumb.missing")).to_have_count(0)
 
 
+def test_a_picture_whose_connection_broke_is_asked_for_again(opened: Opener, photos: Path) -> None:
+    page = opened()
+    broken: list[str] = []
+
+    def answer(route: Route) -> None:
+        if broken.count(route.request.url) < 2:
+            broken.append(route.request.url)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/products/*/image*", answer)
+    show(page, photos / "bundle.png")
+    expect(page.locator(".part img").first).not_to_have_js_property("naturalWidth", 0)
+    assert len(broken) > 1
+    expect(page.locator(".thumb.missing")).to_have_count(0)
+
+
 def test_a_sample_that_a_busy_service_refused_is_asked_for_again(opened: Opener) -> None:
     page = opened()
     # Long enough that the notice is seen on a machine that is busy itself.

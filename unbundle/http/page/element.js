@@ -44,10 +44,10 @@ export function plural(count, one, many) {
   return `${count} ${count === 1 ? one : many}`;
 }
 
-const TRIES = 4;
+const TRIES = 6;
 
-/** A picture of the service; one that is missing leaves its place marked, a busy service is asked
- * again. */
+/** A picture of the service; one that is missing leaves its place marked, a service that is busy or
+ * out of reach is asked again, each time later. */
 export function picture(source, className, side) {
   const image = element("img", {
     class: className, alt: "", width: side, height: side, loading: "lazy", decoding: "async",
@@ -56,9 +56,9 @@ export function picture(source, className, side) {
   image.addEventListener("error", async () => {
     tries += 1;
     const answer = await fetch(image.src).catch(() => null);
-    if (tries < TRIES && (answer?.ok || answer?.status === 503)) {
-      const wait = answer.ok ? 0 : Number(answer.headers.get("retry-after")) || 1;
-      setTimeout(() => { image.src = source; }, 1000 * wait);
+    if (tries < TRIES && (answer === null || answer.ok || answer.status === 503)) {
+      const wait = answer?.ok ? 0 : Number(answer?.headers.get("retry-after")) || 1;
+      setTimeout(() => { image.src = source; }, 1000 * wait * tries);
     } else {
       image.replaceWith(element("span", { class: `${className} missing`, "aria-hidden": "true" }));
     }
