@@ -33,7 +33,7 @@ def test_an_experiment_is_shown_beside_the_one_before(walked: Path) -> None:
     assert page.count("<svg ") >= 4
     assert "<script" not in page
     git(walked, "checkout", "--quiet", "params.yaml", "dvc.lock")
-    run(walked, ["dvc", "checkout", "--quiet"])
+    run(walked, ["dvc", "checkout", "--quiet", "dvc.yaml"])
 
 
 def hits(root: Path, photo: Path) -> object:
