@@ -29,7 +29,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed ## train on the demo catalogue, promote, answer a bundle photo
 	@dvc repro
 	@unbundle promote
-	@python -m tasks.demo_answer
+	@python -m tasks.demo.answer_a_photo
 
 orchestrate: $(VENV)/.installed ## start server, worker and deployments; Ctrl-C stops them
 	@exec python -m flows.prefect.run_server_and_worker

@@ -64,12 +64,20 @@ def _measure(clone: Path, log: Path, kept: Path) -> None:
         process = subprocess.Popen(
             [".ci/run"], cwd=clone, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
-        code = process.wait()
+        code = _wait_for(process)
     wall = time.monotonic() - start
     _reap_orphans()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = {"processor_s": used.ru_utime + used.ru_stime, "wall_s": wall, "exit": code}
     kept.write_text(json.dumps(result))
+
+
+def _wait_for(process: "subprocess.Popen[bytes]") -> int:
+    """Its exit code; orphans are reaped meanwhile, or DVC would take their locks for held ones."""
+    while True:
+        ended, status = os.wait()
+        if ended == process.pid:
+            return os.waitstatus_to_exitcode(status)
 
 
 def _reap_orphans() -> None:

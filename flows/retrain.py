@@ -18,6 +18,7 @@ from flows.running.run_from_terminal import run_flow
 PIPELINE = (
     "catalogue",
     "validate",
+    "compose",
     "detect",
     "features",
     "views",

@@ -18,7 +18,7 @@ from tasks.base.plot_curves import write_curves
 from tasks.base.progress import console
 from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
-from tasks.data.manifest import read_manifest
+from tasks.data.composed_queries import read_rows
 from tasks.detection.collect_cutouts import gather_material
 from tasks.detection.example_pictures import Picture, write_pictures
 from tasks.detection.run_detector import Scenes, propose
@@ -43,7 +43,7 @@ def detect(workspace: Workspace, params: Params) -> None:
     from models.onnx.export import export_detector
     from tasks.detection.training import train_detector
 
-    manifest = read_manifest(workspace.manifest)
+    manifest = read_rows(workspace)
     settings = params.detect
     material, counts = gather_material(workspace.catalogue, manifest, settings, params.seed)
     checkpoints = workspace.checkpoints / "detector"

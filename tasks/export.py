@@ -14,7 +14,7 @@ from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
 from tasks.calibration.fit import fit, fitted_keypoints
 from tasks.calibration.keypoint_matches import keypoint_settings
-from tasks.data.manifest import read_manifest
+from tasks.data.composed_queries import read_rows
 from tasks.model_bundle.choose_precision import choose_precision, stored_photos
 from tasks.model_bundle.export_networks import (
     FILES,
@@ -41,7 +41,7 @@ def export(workspace: Workspace, params: Params) -> None:
     Raises:
         UserError: params ask for int8 of a network that is not convolutional.
     """
-    manifest = read_manifest(workspace.manifest)
+    manifest = read_rows(workspace)
     with atomic_folder(workspace.bundle) as folder:
         exported = {
             "detector": bundle_detector(workspace, params, manifest, folder),

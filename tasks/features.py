@@ -24,7 +24,7 @@ from tasks.base.params import Features, Params
 from tasks.base.progress import console, track
 from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
-from tasks.data.manifest import read_manifest
+from tasks.data.composed_queries import read_rows
 from tasks.tokens.run_backbone import (
     BACKBONE,
     backbone_session,
@@ -53,7 +53,7 @@ def features(workspace: Workspace, params: Params) -> None:
     for number in track(missing_shards(workspace, params), "visual tokens, shards"):
         write_shard(workspace, params, work, number)
     proposals = pd.read_parquet(workspace.proposals)
-    places = box_geometry(proposals, read_manifest(workspace.manifest).set_index("id"))
+    places = box_geometry(proposals, read_rows(workspace).set_index("id"))
     channels = np.load(shard_path(work, 0), mmap_mode="r").shape[2] - COLOURS
     shard_rows = params.features.shard_rows
     finish(work, proposals, places, shard_rows, channels, workspace.features)
@@ -98,7 +98,7 @@ def shard_folder(workspace: Workspace, params: Params) -> Path:
 @lru_cache(maxsize=1)
 def _inputs(workspace: Workspace, params: Features, work: Path, threads: int) -> _Inputs:
     # The name of the work folder changes with the inputs, so what is kept is never stale.
-    manifest = read_manifest(workspace.manifest)
+    manifest = read_rows(workspace)
     return _Inputs(
         pd.read_parquet(workspace.proposals),
         dict(zip(manifest["id"].tolist(), manifest["image"].tolist(), strict=True)),

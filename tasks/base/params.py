@@ -77,6 +77,13 @@ class Validate(Section):
     near_duplicate_bits: int = Field(ge=0, le=64)
 
 
+class Compose(Section):
+    """Labelled queries made of the gallery's photos, where nobody labelled one."""
+
+    queries: int = Field(ge=0)
+    max_products: int = Field(ge=1)
+
+
 class Cutouts(Section):
     """How products are cut out of their own photos; how masks are found and which are refused
     stands in `tasks.synthesis.cutouts`."""
@@ -202,6 +209,7 @@ class Promote(Section):
     approval_wait_s: int = Field(ge=1)
     min_average_precision: float = Field(ge=0, le=1)
     min_coverage: float = Field(ge=0, le=1)
+    beat_baselines: bool
     tolerance: float = Field(ge=0)
     slice_tolerance: float = Field(ge=0)
     min_slice: int = Field(ge=1)
@@ -389,6 +397,7 @@ class Params(Section):
     catalogue: Catalogue
     # `validate` is a method of pydantic models.
     validation: Validate = Field(alias="validate")
+    compose: Compose
     detect: Detect
     features: Features
     views: Views

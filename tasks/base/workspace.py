@@ -26,6 +26,14 @@ class Workspace:
         return self.root / "data/manifest.parquet"
 
     @property
+    def composed(self) -> Path:
+        """Folder: labelled queries made of the gallery's photos; none where people labelled some.
+
+        `queries.parquet` beside their images.
+        """
+        return self.root / "data/composed"
+
+    @property
     def quarantine(self) -> Path:
         """Parquet: the rows that validation refused, with the reason."""
         return self.root / "data/quarantine.parquet"

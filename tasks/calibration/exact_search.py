@@ -9,6 +9,9 @@ from tasks.calibration.encoded_queries import EncodedQueries
 from unbundle.ranking.embedding_parts import PARTS, Vectors, join_parts, query_vectors
 from unbundle.ranking.fusion import fuse, interleave
 
+OUT_OF_REACH = np.float32(-10)
+"""Score of what is not to be found: it ranks last, since no sum of weighted cosines is as low."""
+
 HITS = 50
 """Hits of an instance that rank fusion reads."""
 

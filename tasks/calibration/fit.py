@@ -1,9 +1,9 @@
 """What a bundle learns from the labelled dev queries; the networks are not touched.
 
 Weights of the embedding's terms, the weight of inliers in re-ranking, rank fusion, and the open-set
-score. CAPTURE runs on stored tokens and keypoints are matched in memory, so Milvus is not needed. A
-catalogue without labelled dev queries gets the weights of the params, interleaved rankings and no
-open-set score.
+score. CAPTURE runs on stored tokens and keypoints are matched in memory, so Milvus is not needed.
+Where nobody labelled a query, those that `tasks.compose` made are the labelled ones. A catalogue
+without either gets the weights of the params, interleaved rankings and no open-set score.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tasks.base.params import Export
 from tasks.calibration.encoded_queries import EncodedQueries, StoredPhotos
-from tasks.calibration.exact_search import gallery_cosines
+from tasks.calibration.exact_search import OUT_OF_REACH, gallery_cosines
 from tasks.calibration.fit_embedding_weights import AnswerKey, DevQuery, fit_weights, quality
 from tasks.calibration.fit_open_set_score import fit_open_set
 from tasks.calibration.fit_rank_fusion import fit_fusion, fused, nearest_items
 from tasks.calibration.keypoint_matches import StoredReranker, comparing, described
 from tasks.calibration.open_set_trials import Trials, products, trials
+from tasks.data.composed_queries import JUNK, are_composed
 from tasks.data.splits import is_fitted, labelled, products_of, rows_of, spread
 from tasks.tokens.token_files import FeatureStore
 from unbundle.encoding.model_bundle import FittedOn, OpenSetSettings
@@ -79,10 +81,14 @@ def fit(
     fusion = None
     for mode in MODES:
         asked = stored.queries(dev, mode)
-        terms = term_scores(asked.heads, gallery)
         queries = dev_queries(dev, asked)
+        junk = junk_pairs(queries, answers, len(asked.boxes))
+        terms = {
+            term: np.where(junk, OUT_OF_REACH, values)
+            for term, values in term_scores(asked.heads, gallery).items()
+        }
         weights[mode] = fit_weights(queries, terms, answers, start[mode], params.grid)
-        scores = gallery_cosines(asked, gallery, weights[mode])
+        scores = np.where(junk, OUT_OF_REACH, gallery_cosines(asked, gallery, weights[mode]))
         if mode not in SEEN_MODES:
             continue
         reranker = stored_reranker(local, asked, stored.best_rows(rows), settings)
@@ -93,7 +99,7 @@ def fit(
         if (calibrated := fit_open_set(found, params.false_accepts)) is not None:
             open_set[mode] = calibrated
     half = len(dev) < len(labelled(manifest, "dev"))
-    fitted_on = FittedOn(split="dev", queries=len(dev), half=half)
+    fitted_on = FittedOn(split="dev", queries=len(dev), half=half, composed=are_composed(dev))
     return Fitted(weights, verification, fusion, open_set, fitted_on)
 
 
@@ -191,9 +197,21 @@ def fit_verification(
 def dev_queries(dev: pd.DataFrame, asked: EncodedQueries) -> list[DevQuery]:
     """The queries of `dev`, rows of the manifest, with the rows of their instances in `asked`."""
     return [
-        DevQuery(frozenset(labels), places)
-        for labels, places in zip(dev["labels"], asked.queries, strict=True)
+        DevQuery(frozenset(labels), places, frozenset(junk))
+        for labels, places, junk in zip(dev["labels"], asked.queries, dev[JUNK], strict=True)
     ]
+
+
+def junk_pairs(
+    queries: Sequence[DevQuery], answers: AnswerKey, instances: int
+) -> NDArray[np.bool_]:
+    """Which instance is not to find which item, bool `[instances, M]`."""
+    places = {item: place for place, item in enumerate(answers.ids)}
+    pairs = np.zeros((instances, len(places)), bool)
+    for query in queries:
+        items = [places[item] for item in query.junk if item in places]
+        pairs[query.rows[:, None], np.asarray(items, np.int64)] = True
+    return pairs
 
 
 def _trials(

@@ -18,10 +18,11 @@ from unbundle.ranking.fusion import interleave
 
 @dataclass(frozen=True)
 class DevQuery:
-    """A labelled query: its labels and the rows of its instances, best first."""
+    """A labelled query: its labels, the rows of its instances, best first, and ids not to find."""
 
     labels: frozenset[str]
     rows: NDArray[np.int64]
+    junk: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def quality(
     values = []
     for query, ranking in zip(queries, rankings, strict=True):
         wanted = frozenset().union(*(answers.members.get(label, ()) for label in query.labels))
-        precision = average_precision(ranking, wanted, DEPTH)
+        precision = average_precision(ranking, wanted - query.junk, DEPTH)
         coverage = instance_coverage(ranking, query.labels, answers.label_of, DEPTH)
         values.append((precision + coverage) / 2)
     return float(np.mean(values))

@@ -9,13 +9,19 @@ import pandas as pd
 from tasks.base.params import DEPTH, Params
 from tasks.base.workspace import Workspace
 from tasks.calibration.encoded_queries import StoredPhotos
-from tasks.calibration.exact_search import gallery_cosines, rank_gallery
-from tasks.calibration.fit import dev_queries, fit_verification, fitted_queries, stored_reranker
+from tasks.calibration.exact_search import OUT_OF_REACH, gallery_cosines, rank_gallery
+from tasks.calibration.fit import (
+    dev_queries,
+    fit_verification,
+    fitted_queries,
+    junk_pairs,
+    stored_reranker,
+)
 from tasks.calibration.fit_embedding_weights import AnswerKey, fit_weights
 from tasks.calibration.fit_rank_fusion import fit_fusion
 from tasks.calibration.keypoint_matches import described, keypoint_settings
 from tasks.data.box_columns import CORNERS
-from tasks.data.manifest import read_manifest
+from tasks.data.composed_queries import read_rows, without_junk
 from tasks.data.splits import products_of, rows_of, spread
 from tasks.evaluation.ablation_variants import TableRow
 from tasks.evaluation.queries import LabelledQueries, read_queries
@@ -46,7 +52,7 @@ class AblationData:
     @classmethod
     def read(cls, workspace: Workspace, params: Params) -> "AblationData":
         """From the workspace's manifest."""
-        manifest = read_manifest(workspace.manifest)
+        manifest = read_rows(workspace)
         gallery = rows_of(manifest, "gallery")
         answers = AnswerKey.of(gallery["id"].tolist(), products_of(gallery))
         queries = read_queries(workspace, params)
@@ -113,11 +119,15 @@ def rank(
     if row.fitted and not material.dev.empty:
         asked = stored.queries(material.dev, row.mode)
         known = dev_queries(material.dev, asked)
-        scores = term_scores(asked.heads, gallery)
+        junk = junk_pairs(known, material.answers, len(asked.boxes))
+        scores = {
+            term: np.where(junk, OUT_OF_REACH, values)
+            for term, values in term_scores(asked.heads, gallery).items()
+        }
         usual = getattr(params.export.weights, row.mode).model_dump()
         start = {term: usual[term] or 1.0 if weights[term] else 0.0 for term in TERMS}
         weights = fit_weights(known, scores, material.answers, start, params.export.grid)
-        cosines = gallery_cosines(asked, gallery, weights)
+        cosines = np.where(junk, OUT_OF_REACH, gallery_cosines(asked, gallery, weights))
         if local is None:
             fusion = fit_fusion(known, cosines, material.answers, params.export.spreads)
         else:
@@ -130,12 +140,14 @@ def rank(
     if local is not None and reranker is not None:
         fresh = stored_reranker(local, asked, photos, keypoint_settings(params))
         cosines = replace(fresh, weight=reranker.weight).rescored(cosines)
-    return rank_gallery(list(material.queries.labels), asked, cosines, material.answers.ids, fusion)
+    left_out = material.queries.junk
+    found = rank_gallery(list(left_out), asked, cosines, material.answers.ids, fusion)
+    return {query: without_junk(ranking, left_out[query]) for query, ranking in found.items()}
 
 
 def scored(title: str, rankings: Mapping[str, list[str]], queries: LabelledQueries) -> pd.DataFrame:
     """Corrected AP@10 and coverage@10 of every query, as rows of the table `title`."""
-    values = corrected(rankings, queries.labels, queries.gallery, [DEPTH])
+    values = corrected(rankings, queries.labels, queries.gallery, [DEPTH], queries.junk)
     return pd.DataFrame(
         {
             "row": title,

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from tasks.base.params import DEPTH, Evaluate
 from tasks.base.progress import track
+from tasks.calibration.exact_search import OUT_OF_REACH
 from tasks.calibration.keypoint_matches import StoredReranker, comparing
 from tasks.calibration.open_set_trials import Trials, products, trials
+from tasks.data.composed_queries import without_junk
 from tasks.evaluation.baselines import BASELINES, BaselineGallery, TitleIndex, rank_baselines
 from tasks.evaluation.queries import LabelledQueries, LabelledQuery, Retrieved
 from tasks.metrics.miss_causes import Miss, QueryOutcome, attribute
@@ -80,18 +82,25 @@ def diagnose(
             settings.photos,
         )
         exact = [_exact(place, row, reranker) for place, row in enumerate(scores)]
-        names = [[rows.ids[item] for item in items[:DEPTH]] for items in exact]
+        names = [[rows.ids[item] for item in items] for items in exact]
         trace = _trace(query, ranking, names, queries, DEPTH)
         diagnosis.misses += attribute(trace, params.match_iou)
         shown = products(encoded.boxes, query.labels, query.boxes, params.match_iou)
+        junk = np.isin(rows.ids, queries.junk[query.id])
         diagnosis.trials[query.id] = trials(
-            scores, encoded.heads, parts, labels, shown, encoded.modality, reranker
+            np.where(junk, OUT_OF_REACH, scores),
+            encoded.heads,
+            parts,
+            labels,
+            shown,
+            encoded.modality,
+            reranker,
         )
         ranked = rank_baselines(
             ranking.encoded.heads["raw"], titles.scores(query.caption), gallery, params.depth
         )
         for name, ids in ranked.items():
-            diagnosis.baselines[name][query.id] = ids
+            diagnosis.baselines[name][query.id] = without_junk(ids, queries.junk[query.id])
     return diagnosis
 
 
@@ -130,7 +139,8 @@ def _trace(
     k: int,
 ) -> QueryOutcome:
     def labels(ids: Sequence[str]) -> list[str]:
-        return [queries.gallery[item] for item in ids[:k] if item in queries.gallery]
+        kept = without_junk(ids, queries.junk[query.id])[:k]
+        return [queries.gallery[item] for item in kept if item in queries.gallery]
 
     return QueryOutcome(
         query=query.id,

@@ -28,14 +28,16 @@ def measure_champion(workspace: Workspace, params: Params) -> dict[str, Any]:
             "bundle": search.encoder.bundle.version,
             "rows": search.gallery.count(),
         }
-    values = corrected(rankings, queries.labels, queries.gallery, params.evaluate.depths)
+    values = corrected(
+        rankings, queries.labels, queries.gallery, params.evaluate.depths, queries.junk
+    )
     summaries = {
         f"top{k}": values.summary(k, params.evaluate.resamples, params.seed)
         for k in params.evaluate.depths
     }
     figures = facts | {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "queries": {"count": len(rankings), "split": queries.split},
+        "queries": {"count": len(rankings), "split": queries.split, "composed": queries.composed},
         "corrected": summaries,
     }
     write_json(workspace.champion_metrics, figures)

@@ -14,7 +14,7 @@ import pandas as pd
 from tasks.base.params import Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
-from tasks.data.manifest import read_manifest
+from tasks.data.composed_queries import JUNK, are_composed, read_rows, without_junk
 from tasks.data.splits import labelled, products_of, rows_of, spread
 from unbundle.base.errors import UserError
 from unbundle.query.search import ProductSearch, Ranking
@@ -64,6 +64,16 @@ class LabelledQueries:
         return dict(zip(self.frame["id"], self.frame["labels"], strict=True))
 
     @cached_property
+    def junk(self) -> dict[str, list[str]]:
+        """Gallery ids by query id that are no answer: composed queries were made of them."""
+        return dict(zip(self.frame["id"], self.frame[JUNK], strict=True))
+
+    @property
+    def composed(self) -> bool:
+        """Whether nobody labelled these: what they measure is provisional."""
+        return are_composed(self.frame)
+
+    @cached_property
     def rows(self) -> list[LabelledQuery]:
         """The queries one by one."""
         columns = (self.frame[name] for name in ("id", "image", "caption", "labels", "boxes"))
@@ -95,9 +105,9 @@ class Retrieved:
     """From the photo's path to the merged ranking, by query."""
 
     def merged(self, queries: LabelledQueries) -> dict[str, list[str]]:
-        """Ranked gallery ids by query id."""
-        lists = (ranking.merged for ranking in self.rankings)
-        return dict(zip(queries.labels, lists, strict=True))
+        """Ranked gallery ids by query id, without junk."""
+        pairs = zip(queries.junk.items(), self.rankings, strict=True)
+        return {query: without_junk(ranking.merged, junk) for (query, junk), ranking in pairs}
 
 
 def read_queries(workspace: Workspace, params: Params) -> LabelledQueries:
@@ -106,17 +116,20 @@ def read_queries(workspace: Workspace, params: Params) -> LabelledQueries:
     Raises:
         UserError: neither split has a labelled row.
     """
-    manifest = read_manifest(workspace.manifest)
+    manifest = read_rows(workspace)
     gallery = rows_of(manifest, "gallery")
     wanted = params.evaluate.split
     split = "dev" if labelled(manifest, wanted).empty else wanted
     frame = labelled(manifest, split).reset_index(drop=True)
     if frame.empty:
         raise UserError(
-            f"{workspace.manifest}: no labelled row of split {wanted} or dev; label some queries"
+            f"{workspace.manifest}: no labelled row of split {wanted} or dev; label some, "
+            "or set compose.queries and run `dvc repro`"
         )
     if split != wanted:
         console.print(f"  no labelled query of split {wanted}: the figures cover {split}")
+    if are_composed(frame):
+        console.print("  provisional: these queries are composed of the gallery's own photos")
     return LabelledQueries(
         frame=frame,
         split=split,

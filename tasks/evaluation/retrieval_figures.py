@@ -57,11 +57,11 @@ def score(
     ks = params.evaluate.depths
     lines = list(rankings.items())
     return Scores(
-        corrected=corrected(rankings, queries.labels, queries.gallery, ks),
+        corrected=corrected(rankings, queries.labels, queries.gallery, ks, queries.junk),
         official={k: official(lines, queries.labels, queries.gallery, k) for k in ks},
         slices=slices(queries.frame, queries.gallery, fitted_split),
         baselines={
-            name: corrected(ranked, queries.labels, queries.gallery, ks)
+            name: corrected(ranked, queries.labels, queries.gallery, ks, queries.junk)
             for name, ranked in baselines.items()
         },
     )
@@ -85,6 +85,7 @@ def figures(
     return {
         "queries": {
             "split": queries.split,
+            "composed": queries.composed,
             "count": len(queries.labels),
             "with_a_repeated_label": sum(
                 len(set(labels)) < len(labels) for labels in queries.labels.values()

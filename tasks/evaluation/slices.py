@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.data.catalogue_table import COLUMNS, MEASURED
+from tasks.data.composed_queries import JUNK
 from tasks.data.splits import is_fitted
 
 Members = NDArray[np.bool_]
@@ -81,7 +82,7 @@ def _held_out(queries: pd.DataFrame, fitted_split: str | None) -> "pd.Series[boo
 
 
 def _by_columns(queries: pd.DataFrame) -> Iterator[tuple[str, "pd.Series[bool]"]]:
-    for column in queries.columns.difference([*COLUMNS, *MEASURED]):
+    for column in queries.columns.difference([*COLUMNS, *MEASURED, JUNK]):
         values = sorted(set(queries[column]) - {""})
         if len(values) <= VALUES:
             for value in values:

@@ -123,6 +123,7 @@ def corrected(
     queries: Mapping[str, Sequence[str]],
     gallery: Mapping[str, str],
     ks: Sequence[int],
+    junk: Mapping[str, Sequence[str]] | None = None,
 ) -> Corrected:
     """Score every query of `queries`; one without a ranking scores 0.
 
@@ -131,6 +132,8 @@ def corrected(
         queries: instance labels by query id, at least one each.
         gallery: label of each gallery item by its id.
         ks: the depths to score at.
+        junk: by query id, gallery items that are no answer though they show what was asked; the
+            rankings hold none of them.
 
     Raises:
         UserError: a ranking holds an id twice.
@@ -138,6 +141,8 @@ def corrected(
     for query, ranking in rankings.items():
         refuse_duplicates(query, ranking)
     relevant = _relevant(queries, gallery)
+    for query, items in (junk or {}).items():
+        relevant[query].difference_update(items)
     ranked = [(rankings.get(query, ()), query) for query in queries]
     return Corrected(
         queries=tuple(queries),

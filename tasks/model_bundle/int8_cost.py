@@ -13,6 +13,7 @@ from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.calibration.exact_search import gallery_cosines, rank_gallery
 from tasks.calibration.fit import Fitted
 from tasks.data.box_columns import CORNERS, boxes_of
+from tasks.data.composed_queries import JUNK, without_junk
 from tasks.data.splits import labelled, products_of, rows_of, spread
 from tasks.metrics.ranking import Corrected, corrected, difference
 from tasks.tokens.token_files import FeatureStore
@@ -138,6 +139,8 @@ def _scored(
     cosines = gallery_cosines(asked, stored.gallery(gallery), fitted.weights["both"])
     names: list[str] = dev["id"].tolist()
     rankings = rank_gallery(names, asked, cosines, ids, fitted.fusion)
+    junk: Mapping[str, list[str]] = dict(zip(names, dev[JUNK], strict=True))
+    rankings = {name: without_junk(rankings[name], junk[name]) for name in names}
     labels: Mapping[str, list[str]] = dict(zip(names, dev["labels"], strict=True))
     products = dict(zip(ids, products_of(gallery), strict=True))
-    return corrected(rankings, labels, products, [DEPTH])
+    return corrected(rankings, labels, products, [DEPTH], junk)

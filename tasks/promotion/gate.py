@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from tasks.base.params import DEPTH, Params
-from tasks.metrics.ranking import Values, bootstrap
+from tasks.metrics.ranking import Interval, Values, bootstrap
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Candidate(Measurement):
         index_recall: share of exact search's first hits that the index finds.
         rows: what the collection holds.
         gallery: what it should hold.
+        over_baselines: differences, query by query, to what needs no training: by baseline, then
+            by metric; empty where nobody labelled the queries.
         replayed: recorded queries that it was asked, 0 where there are none.
         changed: share of them whose first product changes.
     """
@@ -56,6 +58,7 @@ class Candidate(Measurement):
     gallery: int
     int8_cosines: Mapping[str, float] = field(default_factory=dict)
     int8_gain: float | None = None
+    over_baselines: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     replayed: int = 0
     changed: float = 0.0
 
@@ -86,7 +89,7 @@ class Decision(BaseModel):
 
 
 def decide(candidate: Candidate, champion: Measurement | None, params: Params) -> Decision:
-    """Judge a candidate by every rule: floors, parity, int8, index, time, champion, slices, replay.
+    """Judge a candidate by every rule, from the number of its rows to recorded queries.
 
     Args:
         candidate: what was measured of it.
@@ -126,6 +129,10 @@ def _rules(candidate: Candidate, champion: Measurement | None, params: Params) -
     ap, coverage = f"mAP@{DEPTH}", f"coverage@{DEPTH}"
     yield _at_least(ap, float(candidate.average_precision.mean()), limits.min_average_precision)
     yield _at_least(coverage, float(candidate.coverage.mean()), limits.min_coverage)
+    if limits.beat_baselines:
+        for name, metrics in candidate.over_baselines.items():
+            for metric, interval in metrics.items():
+                yield _not_below(name, f"{metric}@{DEPTH}", interval)
     if champion is None:
         return
     losses = {
@@ -158,6 +165,20 @@ def _at_least(name: str, value: float, floor: float) -> Rule:
         passed=passed,
         line=f"{name} {value:.4f} is {'at least' if passed else 'below'} its floor {floor:g}",
         figures={"value": value, "floor": floor},
+    )
+
+
+def _not_below(baseline: str, metric: str, difference: Interval) -> Rule:
+    passed = difference.high >= 0
+    return Rule(
+        name=f"{metric} against the baseline {baseline}",
+        passed=passed,
+        line=(
+            f"{metric} differs from that of the untrained baseline {baseline} by "
+            f"{difference.mean:+.4f} (95 % from {difference.low:+.4f} to {difference.high:+.4f}), "
+            f"{'not ' if passed else ''}below it"
+        ),
+        figures=vars(difference),
     )
 
 

@@ -14,7 +14,7 @@ from tasks.evaluation.queries import LabelledQueries, median_latencies, read_que
 from tasks.evaluation.report import QUERY_TABLE, SLICE
 from tasks.index.catch_up_with_journal import catch_up_with_journal
 from tasks.index.ingestion_receipt import Receipt, milvus_uri
-from tasks.metrics.ranking import corrected
+from tasks.metrics.ranking import Interval, corrected
 from tasks.monitoring.champion_profile import keep_profile
 from tasks.monitoring.replay import recent_records, replay
 from tasks.promotion.gate import Candidate, Measurement
@@ -142,6 +142,14 @@ def _candidate(
         if int8
         else {},
         int8_gain=int8.cost.average_precision.mean if int8 and int8.cost else None,
+        # Composed queries hold words of the very titles that are found: no shop's word search would
+        # be as good.
+        over_baselines={}
+        if queries.composed
+        else {
+            name: {metric: Interval(**values) for metric, values in metrics.items()}
+            for name, metrics in figures["against_baselines"].items()
+        },
         index_recall=figures["index"][f"recall@{DEPTH}"],
         rows=search.gallery.count(),
         gallery=_expected_rows(workspace, search.gallery, queries),
@@ -175,7 +183,7 @@ def _champion(
         query: [item for item in ranking if item in queries.gallery]
         for query, ranking in rankings.items()
     }
-    values = corrected(rankings, queries.labels, queries.gallery, [DEPTH])
+    values = corrected(rankings, queries.labels, queries.gallery, [DEPTH], queries.junk)
     return Measurement(
         collection=search.gallery.name,
         average_precision=values.average_precision[DEPTH],

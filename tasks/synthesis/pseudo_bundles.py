@@ -132,10 +132,10 @@ def _loose(
     sprites = _sprites(material, count, np.sqrt(width * height), flat, params, random)
     if not flat and random.random() < params.rows:
         floor = height * random.uniform(0.6, 1.0)
-        spots = _in_row(sprites, width, height, floor, limit, random)
+        spots = in_row(sprites, width, height, floor, limit, random)
     else:
-        spots = _anywhere(sprites, width, height, limit, random)
-    return canvas, _paste_all(canvas, spots, random)
+        spots = anywhere(sprites, width, height, limit, random)
+    return canvas, paste_all(canvas, spots, random)
 
 
 def _on_shelf(
@@ -151,8 +151,8 @@ def _on_shelf(
         drawn = _sprites(material, count, room, False, params, random)
         # What is taller than the room between two boards stands elsewhere.
         sprites = (sprite for sprite in drawn if sprite.alpha.shape[0] <= floors[0])
-        spots = _in_row(sprites, width, height, floor, limit, random)
-        placed += _paste_all(canvas, spots, random)
+        spots = in_row(sprites, width, height, floor, limit, random)
+        placed += paste_all(canvas, spots, random)
     return canvas, placed
 
 
@@ -167,8 +167,8 @@ def _in_box(
     floor = min(edge + (bottom - edge) * random.uniform(0.0, 0.9), height)
     drawn = _sprites(material, count, np.sqrt(width * edge), False, params, random)
     sprites = (sprite for sprite in drawn if sprite.alpha.shape[0] <= floor)
-    spots = _in_row(sprites, width, height, floor, overlap_limit(MAX_OVERLAP, random), random)
-    placed = _paste_all(canvas, spots, random)
+    spots = in_row(sprites, width, height, floor, overlap_limit(MAX_OVERLAP, random), random)
+    placed = paste_all(canvas, spots, random)
     canvas, hidden = close_box(canvas, wall, random)
     for number, one in enumerate(placed):
         one.visible[hidden] = False
@@ -186,16 +186,16 @@ def _held(
     count = int(random.integers(1, MAX_HELD + 1))
     sprites = _sprites(material, count, np.sqrt(width * height), False, params, random)
     placed: list[Placed] = []
-    for sprite, spot in _anywhere(sprites, width, height, 0.0, random):
+    for sprite, spot in anywhere(sprites, width, height, 0.0, random):
         down, across = sprite.alpha.shape
         box = (spot[0], spot[1], spot[0] + across, spot[1] + down)
         canvas, hand = reach_in(canvas, box, random)
-        placed += _paste_all(canvas, [(sprite, spot)], random)
+        placed += paste_all(canvas, [(sprite, spot)], random)
         canvas = close_fingers(canvas, hand, box, random)
     return canvas, placed
 
 
-def _paste_all(
+def paste_all(
     canvas: Pixels, spots: Iterable[tuple[Sprite, Spot]], random: np.random.Generator
 ) -> list[Placed]:
     """Paste sprites one after the other; each hides what is below it."""
@@ -241,7 +241,7 @@ def _pick(material: Material, params: PseudoBundles, random: np.random.Generator
     return choose(random, pool)
 
 
-def _in_row(
+def in_row(
     sprites: Iterable[Sprite],
     width: int,
     height: int,
@@ -263,7 +263,7 @@ def _in_row(
         left += across * (1 + gap * random.uniform(0.5, 1))
 
 
-def _anywhere(
+def anywhere(
     sprites: Iterable[Sprite], width: int, height: int, limit: float, random: np.random.Generator
 ) -> Iterator[tuple[Sprite, Spot]]:
     """Places at random where overlaps stay below `limit`; what finds no place is left out."""

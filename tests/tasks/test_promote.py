@@ -353,9 +353,9 @@ def test_the_command_ends_with_one_and_the_reason(
 ) -> None:
     text = (PROJECT / "params.yaml").read_text(encoding="utf-8")
     monkeypatch.chdir(world.root)
-    floor = "min_average_precision: 0.999 # {"
+    floor = "min_average_precision: 0.999 #"
     Path("params.yaml").write_text(
-        text.replace("scale: demo", "scale: tiny", 1).replace("min_average_precision: {", floor),
+        text.replace("scale: demo", "scale: tiny", 1).replace("min_average_precision: 0 #", floor),
         encoding="utf-8",
     )
     with pytest.raises(SystemExit) as refused:

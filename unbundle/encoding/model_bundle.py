@@ -86,6 +86,8 @@ class FittedOn(BundleSection):
     queries: int
     half: bool
     """Whether these are half of the split's labelled ones."""
+    composed: bool = False
+    """Whether nobody labelled them: they were composed of the gallery's own photos."""
 
 
 class EmbeddingSettings(BundleSection):

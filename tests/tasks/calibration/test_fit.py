@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tasks.base.params import Params
-from tasks.calibration.fit import fit_verification, fitted_queries
+from tasks.calibration.fit import fit_verification, fitted_queries, junk_pairs
 from tasks.calibration.fit_embedding_weights import AnswerKey, DevQuery, quality
 from tasks.calibration.fit_rank_fusion import fit_fusion, fused, nearest_items
 from tasks.calibration.keypoint_matches import StoredReranker
@@ -63,6 +63,16 @@ def test_the_nearest_items_come_in_order_and_equals_by_their_place() -> None:
     items, scores = nearest_items(0, np.asarray([[0.5, 0.9, 0.5, 0.1]], np.float32))
     assert items.tolist() == [1, 0, 2, 3]
     assert scores.tolist() == pytest.approx([0.9, 0.5, 0.5, 0.1])
+
+
+def test_what_a_query_was_made_of_is_neither_found_nor_missed() -> None:
+    queries = [
+        DevQuery(frozenset(["p0"]), np.asarray([0, 1]), frozenset(["g1"])),
+        DevQuery(frozenset(["p1"]), np.asarray([2])),
+    ]
+    pairs = junk_pairs(queries, ANSWERS, 3)
+    assert np.argwhere(pairs).tolist() == [[0, 1], [1, 1]]
+    assert quality(queries, [["g0", "g2"], ["g3", "g4", "g5"]], ANSWERS) == 1.0
 
 
 def _reranker(right: int) -> StoredReranker:

@@ -165,3 +165,11 @@ def test_the_interval_of_values_in_bounds_stays_in_them(values: list[float]) -> 
 def test_no_queries_is_an_error() -> None:
     with pytest.raises(ValueError, match="there are none"):
         bootstrap(np.array([]), 100, seed=1)
+
+
+def test_junk_is_no_answer() -> None:
+    gallery = {"jar1": "jar", "jar2": "jar", "tube1": "tube"}
+    ranking = {"q": ["jar2", "tube1"]}
+    with_junk = corrected(ranking, {"q": ["jar"]}, gallery, [10], {"q": ["jar1"]})
+    assert with_junk.average_precision[10].tolist() == [1.0]
+    assert corrected(ranking, {"q": ["jar"]}, gallery, [10]).average_precision[10].tolist() == [0.5]

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.base.params import Params
+from tasks.metrics.ranking import Interval
 from tasks.promotion.gate import Candidate, Decision, Measurement, decide
 
 QUERIES = 200
@@ -194,3 +195,15 @@ def test_answers_that_clients_had_are_judged_where_enough_were_recorded(params: 
     )
     assert decide(few, champion(), limited).promoted
     assert decide(many, champion(), params).promoted, "no limit, no rule"
+
+
+@pytest.mark.parametrize(
+    ("high", "strict", "refused"), [(-0.01, True, True), (0.01, True, False), (-0.01, False, False)]
+)
+def test_what_is_below_an_untrained_baseline_beyond_noise_is_no_candidate(
+    high: float, strict: bool, refused: bool, params: Params
+) -> None:
+    titles = {"mAP": Interval(high - 0.02, high - 0.04, high), "coverage": Interval(0.1, 0, 0.2)}
+    judged = candidate(over_baselines={"title": titles})
+    decision = decide(judged, champion(), with_limits(params, beat_baselines=strict))
+    assert broken(decision) == (["mAP@10 against the baseline title"] if refused else [])

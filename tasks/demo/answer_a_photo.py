@@ -1,6 +1,6 @@
 """Asks the promoted index about a bundle photo that no training saw, as a newcomer would.
 
-python -m tasks.demo_answer
+python -m tasks.demo.answer_a_photo
 """
 
 import shlex
