@@ -39,8 +39,8 @@ from unbundle.base.errors import UserError
 from unbundle.encoding.capture_inputs import capture_inputs
 from unbundle.encoding.model_bundle import BACKBONE, CAPTURE, DETECTOR, Bundle
 from unbundle.encoding.query_encoder import Encoder
-from unbundle.index.database import Database
-from unbundle.index.gallery import VECTOR, Item
+from unbundle.index.gallery_collection import VECTOR, Item
+from unbundle.index.milvus_database import Database
 from unbundle.query.search import ProductSearch
 from unbundle.vision.boxes import Boxes
 from unbundle.vision.imaging import Photo, crops, letterbox, normalise, open_photo

@@ -32,8 +32,8 @@ import numpy as np
 from benchmarks.performance_page import PAGE, write_section
 from unbundle.base.atomic import write_json
 from unbundle.encoding.model_bundle import SETTINGS
-from unbundle.index.database import Database
-from unbundle.index.gallery import Item
+from unbundle.index.gallery_collection import Item
+from unbundle.index.milvus_database import Database
 from unbundle.terminal.bench import read_queries
 
 PREFIX = "candidate-"

@@ -44,7 +44,7 @@ from tasks.index.ingestion_receipt import Receipt, milvus_uri
 from tasks.ingest import ingest
 from tasks.refresh import refresh
 from tests.support.tiny_model_bundle import scene, write_bundle
-from unbundle.index.database import Database
+from unbundle.index.milvus_database import Database
 
 PROJECT = Path(__file__).parents[1]
 SHARE = 0.01

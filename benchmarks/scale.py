@@ -4,11 +4,11 @@
     python -m benchmarks.milvus_server data/milvus-server -- \
         python -m benchmarks.scale --sizes 10000,100000,1000000
 
-Every size is a collection of its own, filled and asked through `unbundle.index.gallery`, in
-ascending order, dropped before the next. A size that was measured stays in `reports/scale/` and is
-not measured again; one that was interrupted goes on where its rows end. The table of all of them
-goes to `docs/performance.md`. Vectors are those of `benchmarks.synthetic_embeddings` in the layout
-of a bundle.
+Every size is a collection of its own, filled and asked through
+`unbundle.index.gallery_collection`, in ascending order, dropped before the next. A size that was
+measured stays in `reports/scale/` and is not measured again; one that was interrupted goes on where
+its rows end. The table of all of them goes to `docs/performance.md`. Vectors are those of
+`benchmarks.synthetic_embeddings` in the layout of a bundle.
 
 - insert: rows a second through `Gallery.insert`, vectors given; `of raw`: that rate over the rate
   of `MilvusClient.insert` with the same rows, in turns; the median batch of each counts.
@@ -44,8 +44,8 @@ from tasks.base.progress import track
 from unbundle.base.atomic import write_json
 from unbundle.encoding.model_bundle import Bundle, EmbeddingSettings
 from unbundle.index.columns import Column
-from unbundle.index.database import Database, Hnsw, address, is_lite
-from unbundle.index.gallery import Gallery, Item
+from unbundle.index.gallery_collection import Gallery, Item
+from unbundle.index.milvus_database import Database, Hnsw, address, is_lite
 from unbundle.ranking.embedding_parts import Vectors
 
 COLUMNS = (Column("brand", "brand", numeric=False), Column("price", "price", numeric=True))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prefect import State, flow
 
-from flows.running.promotion import run_to_promotion
+from flows.running.await_approval_and_promote import run_to_promotion
 from flows.running.run_from_terminal import run_flow
 
 

@@ -15,7 +15,7 @@ from flows.reporting.reports import report_refresh
 from flows.running.run_from_terminal import run_flow
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
-from tasks.index.refresh import IndexRefresh
+from tasks.index.apply_refresh import IndexRefresh
 from tasks.index.refresh_plan import Task
 from unbundle.base.errors import UserError
 

@@ -14,7 +14,7 @@ from flows.reporting.reports import report_replay
 from flows.running.run_from_terminal import run_flow
 from tasks.base.params import load_params
 from tasks.base.workspace import Workspace
-from tasks.monitoring.replay import told
+from tasks.monitoring.replay_queries import told
 from tasks.replay import replay_candidate
 from unbundle.base.errors import UserError
 

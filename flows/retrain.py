@@ -11,14 +11,14 @@ from pathlib import Path
 from prefect import State, flow
 from prefect.states import Failed
 
+from flows.running.await_approval_and_promote import run_to_promotion
 from flows.running.dvc_remote import pull_data, push_outputs
-from flows.running.promotion import run_to_promotion
 from flows.running.run_from_terminal import run_flow
 
 PIPELINE = (
     "catalogue",
     "validate",
-    "compose",
+    "compose_queries",
     "detect",
     "features",
     "views",

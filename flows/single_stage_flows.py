@@ -31,7 +31,7 @@ def detect(root: Path = Path()) -> State[None]:
     Args:
         root: folder of `dvc.yaml`.
     """
-    return run_stages(root, "compose", "detect")
+    return run_stages(root, "compose_queries", "detect")
 
 
 @flow

@@ -23,7 +23,7 @@ from tasks.detection.collect_cutouts import gather_material
 from tasks.detection.example_pictures import Picture, write_pictures
 from tasks.detection.run_detector import Scenes, propose
 from tasks.metrics.detection import RECALLS, precision_at_recalls, summarise
-from tasks.synthesis.cutouts_and_photos import Material
+from tasks.synthesis.pseudo_bundle_material import Material
 from tasks.synthesis.pseudo_bundles import compose
 from unbundle.base.atomic import atomic_file, atomic_folder, write_json
 from unbundle.base.onnx_session import open_session

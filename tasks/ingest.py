@@ -24,8 +24,8 @@ from unbundle.base.atomic import write_json
 from unbundle.base.errors import UserError
 from unbundle.encoding.model_bundle import Bundle
 from unbundle.index.columns import infer_columns
-from unbundle.index.database import Database, Hnsw, shown
-from unbundle.index.gallery import Gallery, Item
+from unbundle.index.gallery_collection import Gallery, Item
+from unbundle.index.milvus_database import Database, Hnsw, shown
 from unbundle.vision.imaging import open_photo
 
 SCHEMA = 3

@@ -24,7 +24,7 @@ from tasks.promotion.carry_out import carry_out, clean_up, rejected_before, writ
 from tasks.promotion.gate import Decision, decide, unchanged
 from tasks.promotion.measure_candidate import measure
 from unbundle.base.errors import UserError
-from unbundle.index.database import CHAMPION, Database
+from unbundle.index.milvus_database import CHAMPION, Database
 
 
 def promote(workspace: Workspace, params: Params, approval: Approval | None = None) -> Decision:

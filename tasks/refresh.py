@@ -15,7 +15,7 @@ from tasks.base.params import Params
 from tasks.base.progress import console, track
 from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
-from tasks.index.refresh import IndexRefresh, Refreshed
+from tasks.index.apply_refresh import IndexRefresh, Refreshed
 
 
 def refresh(workspace: Workspace, params: Params) -> Refreshed:

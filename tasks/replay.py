@@ -13,7 +13,7 @@ from tasks.base.progress import console
 from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
 from tasks.index.ingestion_receipt import Receipt, milvus_uri
-from tasks.monitoring.replay import Replayed, recent_records, replay, told
+from tasks.monitoring.replay_queries import Replayed, recent_records, replay, told
 from unbundle.base.errors import UserError
 from unbundle.query.search import ProductSearch
 

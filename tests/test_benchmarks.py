@@ -13,7 +13,7 @@ from tasks.base.workspace import Workspace
 from tests.support.drawn_catalogue import SCENES, Size, write_catalogue
 from tests.support.served_catalogue import copied
 from unbundle.encoding.model_bundle import Bundle
-from unbundle.index.database import Database, Hnsw
+from unbundle.index.milvus_database import Database, Hnsw
 
 
 @pytest.fixture(scope="module")

@@ -132,10 +132,10 @@ def changed_comments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
 @pytest.mark.parametrize(
     ("module", "inside", "outside"),
     [
-        (CHANGED[0], {"compose", "detect", "views"}, {"catalogue", "validate"}),
+        (CHANGED[0], {"compose_queries", "detect", "views"}, {"catalogue", "validate"}),
         (
             CHANGED[1],
-            {"compose", "detect", "features", "views", "export", "ingest", "evaluate"},
+            {"compose_queries", "detect", "features", "views", "export", "ingest", "evaluate"},
             {"catalogue", "validate"},
         ),
     ],

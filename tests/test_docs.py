@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from unbundle.ranking.open_set import FEATURES
+from unbundle.ranking.open_set_model import FEATURES
 
 REPOSITORY = Path(__file__).parents[1]
 LOG = "experiments.md"

@@ -13,7 +13,7 @@ from unbundle.base.errors import UserError
 if TYPE_CHECKING:
     from unbundle.index.duplicates import Duplicate
     from unbundle.index.filters import Range
-    from unbundle.index.gallery import Hit
+    from unbundle.index.gallery_collection import Hit
     from unbundle.query.prices import Part, Parts
     from unbundle.query.search import Answer, Instance, ProductSearch, Question
 

@@ -133,7 +133,7 @@ def status(
     uri: Uri = None,
 ) -> None:
     """Show what serves, what served before, with figures, age and size."""
-    from unbundle.index.database import Database
+    from unbundle.index.milvus_database import Database
     from unbundle.terminal.status import History
 
     with Database(uri) as database:
@@ -154,7 +154,7 @@ def rollback(
     uri: Uri = None,
 ) -> None:
     """Serve an earlier index again, with its bundle."""
-    from unbundle.index.database import Database
+    from unbundle.index.milvus_database import Database
     from unbundle.query.search import bundle_of
 
     with Database(uri) as database:

@@ -14,9 +14,9 @@ from prefect.artifacts import (
 )
 
 from tasks.base.workspace import Workspace
-from tasks.index.refresh import Refreshed
+from tasks.index.apply_refresh import Refreshed
 from tasks.monitoring.drift_report import Drift
-from tasks.monitoring.replay import Replayed, told
+from tasks.monitoring.replay_queries import Replayed, told
 from tasks.promotion.gate import Decision
 from tasks.validation.report import FIGURES
 from unbundle.encoding.model_bundle import SETTINGS

@@ -77,10 +77,10 @@ class Validate(Section):
     near_duplicate_bits: int = Field(ge=0, le=64)
 
 
-class Compose(Section):
+class ComposeQueries(Section):
     """Labelled queries made of the gallery's photos, where nobody labelled one."""
 
-    queries: int = Field(ge=0)
+    count: int = Field(ge=0)
     max_products: int = Field(ge=1)
 
 
@@ -397,7 +397,7 @@ class Params(Section):
     catalogue: Catalogue
     # `validate` is a method of pydantic models.
     validation: Validate = Field(alias="validate")
-    compose: Compose
+    compose_queries: ComposeQueries
     detect: Detect
     features: Features
     views: Views

@@ -2,8 +2,8 @@
 
 Weights of the embedding's terms, the weight of inliers in re-ranking, rank fusion, and the open-set
 score. CAPTURE runs on stored tokens and keypoints are matched in memory, so Milvus is not needed.
-Where nobody labelled a query, those that `tasks.compose` made are the labelled ones. A catalogue
-without either gets the weights of the params, interleaved rankings and no open-set score.
+Where nobody labelled a query, those that `tasks.compose_queries` made are the labelled ones. A
+catalogue without either gets the weights of the params, interleaved rankings and no open-set score.
 """
 
 from collections.abc import Mapping, Sequence

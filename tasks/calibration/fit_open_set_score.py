@@ -6,7 +6,7 @@ import numpy as np
 
 from tasks.calibration.open_set_trials import Trials
 from unbundle.encoding.model_bundle import OpenSetSettings
-from unbundle.ranking.open_set import FEATURES, Tree
+from unbundle.ranking.open_set_model import FEATURES, Tree
 
 _PULL = 0.1
 """Inverse strength of the regularisation of the linear weights (scikit-learn's C)."""

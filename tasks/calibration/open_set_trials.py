@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tasks.calibration.keypoint_matches import StoredReranker
 from unbundle.encoding.model_bundle import OpenSetSettings
 from unbundle.ranking.embedding_parts import Modality, Vectors, term_scores
-from unbundle.ranking.open_set import (
+from unbundle.ranking.open_set_model import (
     FEATURES,
     NEAREST,
     Nearest,
@@ -33,7 +33,7 @@ class Trials:
     """Searches with a known outcome.
 
     Attributes:
-        features: `unbundle.ranking.open_set.FEATURES` float64 `[T, S]`.
+        features: `unbundle.ranking.open_set_model.FEATURES` float64 `[T, S]`.
         known: bool `[T]`, whether the product was in the gallery.
         modalities: of the queries, `[T]`.
     """

@@ -1,4 +1,4 @@
-"""Queries that stage `compose` made: rows beside those of the manifest, of the same form.
+"""Queries that stage `compose_queries` made: rows beside those of the manifest, of the same form.
 
 Beside the manifest's columns they have `junk`: ids of the gallery photos that they were made of and
 that are not to be found, since another photo of the product is. They count neither as hits nor as

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.demo.label_layouts import Label, body_colour, print_label
 from tasks.demo.lighting import Shading, light
-from tasks.demo.pack_labels import Label, body_colour, print_label
-from tasks.demo.packaging import SHAPES, Form, views
+from tasks.demo.package_shapes import SHAPES, Form, views
 from tasks.demo.products import DemoProduct
 from tasks.demo.rasterize_meshes import Geometry, project
 from tasks.demo.surface_finishes import CLOSURES, Finish, Kind, answer, exposed, linear

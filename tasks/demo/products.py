@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from tasks.base.params import Demo
-from tasks.demo.packaging import Form
+from tasks.demo.package_shapes import Form
 from unbundle.base.errors import UserError
 
 TABLES = Path(__file__).with_name("brands.yaml")

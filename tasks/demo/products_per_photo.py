@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from tasks.base.params import Demo
-from tasks.demo.packaging import VIEWS
+from tasks.demo.package_shapes import VIEWS
 from tasks.demo.products import DemoProduct
 
 Split = Literal["train", "gallery", "dev", "test"]

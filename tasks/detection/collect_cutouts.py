@@ -11,8 +11,8 @@ from tasks.base.params import Detect
 from tasks.base.progress import track
 from tasks.data.splits import single_photos
 from tasks.synthesis.cutouts import CERTAIN, Cutout, cut_out, shrink
-from tasks.synthesis.cutouts_and_photos import Material
 from tasks.synthesis.products_to_paste import draw_shape, sprite_of
+from tasks.synthesis.pseudo_bundle_material import Material
 from unbundle.base.errors import UserError
 from unbundle.vision.imaging import Photo, open_photo
 

@@ -26,7 +26,7 @@ from tasks.base.import_closure import code_digest
 from tasks.base.params import Detect, DetectorTraining
 from tasks.base.progress import track
 from tasks.shared_training.optimizer_and_checkpoint import Run
-from tasks.synthesis.cutouts_and_photos import Material
+from tasks.synthesis.pseudo_bundle_material import Material
 from tasks.synthesis.pseudo_bundles import compose
 from unbundle.base.onnx_session import open_session
 

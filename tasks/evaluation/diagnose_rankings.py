@@ -16,7 +16,7 @@ from tasks.evaluation.baselines import BASELINES, BaselineGallery, TitleIndex, r
 from tasks.evaluation.queries import LabelledQueries, LabelledQuery, Retrieved
 from tasks.metrics.miss_causes import Miss, QueryOutcome, attribute
 from unbundle.encoding.model_bundle import Bundle
-from unbundle.index.gallery import Rows
+from unbundle.index.gallery_collection import Rows
 from unbundle.query.search import Ranking
 from unbundle.ranking.embedding_parts import split_parts
 from unbundle.vision.keypoints import Keypoints

@@ -10,7 +10,7 @@ from tasks.evaluation.queries import read_queries, retrieve
 from tasks.index.ingestion_receipt import milvus_uri
 from tasks.metrics.ranking import corrected
 from unbundle.base.atomic import write_json
-from unbundle.index.database import CHAMPION
+from unbundle.index.milvus_database import CHAMPION
 from unbundle.query.search import ProductSearch
 
 

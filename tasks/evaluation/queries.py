@@ -124,7 +124,7 @@ def read_queries(workspace: Workspace, params: Params) -> LabelledQueries:
     if frame.empty:
         raise UserError(
             f"{workspace.manifest}: no labelled row of split {wanted} or dev; label some, "
-            "or set compose.queries and run `dvc repro`"
+            "or set compose_queries.count and run `dvc repro`"
         )
     if split != wanted:
         console.print(f"  no labelled query of split {wanted}: the figures cover {split}")

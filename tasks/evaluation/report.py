@@ -21,7 +21,7 @@ from tasks.evaluation.retrieval_figures import Rankings, Scores
 from tasks.metrics.miss_causes import Miss
 from tasks.metrics.ranking import Corrected, coverage_by_depth
 from unbundle.base.atomic import atomic_folder
-from unbundle.index.gallery import Rows
+from unbundle.index.gallery_collection import Rows
 
 QUERY_TABLE = "queries.parquet"
 """A row a query: id, labels, `mAP@K` and `coverage@K` of every K, `slice: …` membership."""

@@ -6,7 +6,7 @@ from tasks.base.workspace import Workspace
 from unbundle.encoding.model_bundle import SETTINGS
 from unbundle.encoding.query_encoder import Encoder
 from unbundle.index.change_journal import Journal
-from unbundle.index.gallery import Gallery
+from unbundle.index.gallery_collection import Gallery
 from unbundle.index.put_and_delete import CaughtUp, catch_up
 from unbundle.query.search import bundle_of
 

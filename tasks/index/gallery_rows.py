@@ -10,7 +10,7 @@ from tasks.data.splits import product_of
 from unbundle.base.errors import UserError
 from unbundle.index.change_journal import sha256
 from unbundle.index.columns import Column
-from unbundle.index.gallery import Item, content_digest
+from unbundle.index.gallery_collection import Item, content_digest
 
 
 def read_gallery(manifest: Path) -> list[Item]:

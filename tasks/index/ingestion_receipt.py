@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks.base.params import Ingest
 from tasks.base.workspace import Workspace
 from unbundle.base.errors import UserError
-from unbundle.index.database import address
+from unbundle.index.milvus_database import address
 
 
 @dataclass(frozen=True)

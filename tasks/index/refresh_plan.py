@@ -19,7 +19,7 @@ from tasks.data.photo_checks import SLICE, locate
 from tasks.index.gallery_rows import item_of
 from unbundle.index.change_journal import Journal, sha256
 from unbundle.index.columns import Column
-from unbundle.index.gallery import Gallery, content_digest
+from unbundle.index.gallery_collection import Gallery, content_digest
 
 Thing = TypeVar("Thing")
 Outcome = Literal["added", "changed", "removed", "quarantined", "withheld"]

@@ -11,7 +11,7 @@ import numpy as np
 from tasks.base.params import Replay as Settings
 from tasks.base.workspace import Workspace
 from tasks.evaluation.contact_sheet import Card, draw_sheet
-from tasks.monitoring.replay import AnswerChange, Replayed, told
+from tasks.monitoring.replay_queries import AnswerChange, Replayed, told
 from unbundle.base.atomic import atomic_folder, write_json
 from unbundle.recording.query_log import Seen
 

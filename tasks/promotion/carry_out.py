@@ -15,7 +15,7 @@ from tasks.promotion.gate import Decision
 from unbundle.base.atomic import atomic_folder, write_json
 from unbundle.encoding.model_bundle import SETTINGS
 from unbundle.index.change_journal import Journal
-from unbundle.index.database import Database
+from unbundle.index.milvus_database import Database
 
 
 def rejected_before(workspace: Workspace, candidate: str, champion: str | None) -> Decision | None:

@@ -16,13 +16,13 @@ from tasks.index.catch_up_with_journal import catch_up_with_journal
 from tasks.index.ingestion_receipt import Receipt, milvus_uri
 from tasks.metrics.ranking import Interval, corrected
 from tasks.monitoring.champion_profile import keep_profile
-from tasks.monitoring.replay import recent_records, replay
+from tasks.monitoring.replay_queries import recent_records, replay
 from tasks.promotion.gate import Candidate, Measurement
 from unbundle.base.errors import UserError
 from unbundle.encoding.model_bundle import SETTINGS, BundleFormatError
 from unbundle.index.change_journal import Journal
-from unbundle.index.database import Database
-from unbundle.index.gallery import Gallery
+from unbundle.index.gallery_collection import Gallery
+from unbundle.index.milvus_database import Database
 from unbundle.query.search import ProductSearch
 
 

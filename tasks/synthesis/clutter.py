@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.synthesis.cutouts_and_photos import Pixels
+from tasks.synthesis.pseudo_bundle_material import Pixels
 from tasks.synthesis.random_choice import choose
 from unbundle.vision.imaging import Photo
 

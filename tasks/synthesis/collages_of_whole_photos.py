@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from tasks.synthesis.cutouts_and_photos import MIN_VISIBLE, Box, Material, Pixels
 from tasks.synthesis.pasting import recolour
 from tasks.synthesis.pseudo_bundle_backgrounds import draw_background
+from tasks.synthesis.pseudo_bundle_material import MIN_VISIBLE, Box, Material, Pixels
 from tasks.synthesis.random_choice import choose
 from unbundle.vision.boxes import areas
 from unbundle.vision.imaging import Photo

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.synthesis.cutouts_and_photos import Box, Pixels
 from tasks.synthesis.products_to_paste import Sprite
+from tasks.synthesis.pseudo_bundle_material import Box, Pixels
 from unbundle.vision.imaging import Photo
 
 MIRRORED = 0.5

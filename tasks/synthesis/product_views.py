@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tasks.base.params import Cutouts, Params, Views
 from tasks.synthesis.clutter import scatter_clutter
 from tasks.synthesis.cutouts import CERTAIN, cut_out, shrink
-from tasks.synthesis.cutouts_and_photos import Pixels
 from tasks.synthesis.pasting import paste, transform
 from tasks.synthesis.products_to_paste import Sprite, sprite_of
 from tasks.synthesis.pseudo_bundle_backgrounds import draw_background
+from tasks.synthesis.pseudo_bundle_material import Pixels
 from tasks.synthesis.pseudo_bundles import (
     ROTATION,
     SCALE_JITTER,

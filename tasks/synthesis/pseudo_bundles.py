@@ -15,10 +15,10 @@ import numpy as np
 from tasks.base.params import PseudoBundles
 from tasks.synthesis.clutter import add_badge, scatter_clutter
 from tasks.synthesis.collages_of_whole_photos import collage, photograph
-from tasks.synthesis.cutouts_and_photos import MIN_VISIBLE, Box, Material, Pixels
 from tasks.synthesis.pasting import COLOUR, Placed, paste, transform
 from tasks.synthesis.products_to_paste import Sprite
 from tasks.synthesis.pseudo_bundle_backgrounds import draw_background
+from tasks.synthesis.pseudo_bundle_material import MIN_VISIBLE, Box, Material, Pixels
 from tasks.synthesis.random_choice import choose
 from tasks.synthesis.shelves_boxes_hands import (
     add_box,

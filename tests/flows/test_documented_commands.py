@@ -15,7 +15,7 @@ from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
 from tasks.index.ingestion_receipt import Receipt
 from tasks.ingest import ingest
-from unbundle.index.database import Database
+from unbundle.index.milvus_database import Database
 
 pytestmark = pytest.mark.pipeline
 

@@ -16,7 +16,7 @@ from tests.support.project_clone import change_params
 from tests.support.scheduled_project import Night, give_bundle, night, write_project
 from tests.support.tiny_model_bundle import scene
 from unbundle import ProductSearch
-from unbundle.index.database import CHAMPION, Database
+from unbundle.index.milvus_database import CHAMPION, Database
 
 pytestmark = pytest.mark.nights
 

@@ -9,7 +9,7 @@ import pytest
 from tasks.base.workspace import Workspace
 from tasks.data.manifest import read_manifest
 from tests.support.project_clone import change_params
-from unbundle.index.database import CHAMPION, Database
+from unbundle.index.milvus_database import CHAMPION, Database
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("prefect_server")]
 

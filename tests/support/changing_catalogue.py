@@ -11,8 +11,8 @@ import pyarrow.parquet
 from tasks.base.workspace import Workspace
 from tasks.data.catalogue_table import LABEL_SEPARATOR, MEASURED
 from tests.support.tiny_model_bundle import scene, write_photo
-from unbundle.index.database import Database
-from unbundle.index.gallery import Gallery
+from unbundle.index.gallery_collection import Gallery
+from unbundle.index.milvus_database import Database
 
 
 class Shop:

@@ -14,9 +14,9 @@ import numpy as np
 
 from unbundle.base.errors import UserError
 from unbundle.index.columns import infer_columns
-from unbundle.index.database import CHAMPION, PREVIOUS, Database
 from unbundle.index.filters import Filters
-from unbundle.index.gallery import Gallery, Hit, Item
+from unbundle.index.gallery_collection import Gallery, Hit, Item
+from unbundle.index.milvus_database import CHAMPION, PREVIOUS, Database
 from unbundle.ranking.embedding_parts import Vectors, unit
 
 READ, CHANGED, CROWDED, OLD, NEW = (f"products_{digit * 12}" for digit in "abcde")

@@ -35,7 +35,7 @@ from tests.support.tiny_model_bundle import write_bundle
 # Waits, after its first batch, as long as there is a file `hold`.
 INGEST = """
 import pathlib, time
-from unbundle.index.gallery import Gallery
+from unbundle.index.gallery_collection import Gallery
 from tasks.ingest import ingest
 from tasks.base.stage_command import run_stage
 

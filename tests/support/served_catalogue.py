@@ -26,7 +26,7 @@ from unbundle.http.app import create_app
 from unbundle.http.serve import listen
 from unbundle.http.served_champion import LiveChampion
 from unbundle.index.change_journal import Journal
-from unbundle.index.database import Database
+from unbundle.index.milvus_database import Database
 from unbundle.recording.query_log import Recorder
 
 

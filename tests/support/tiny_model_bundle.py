@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from unbundle.base.atomic import write_json
 from unbundle.ranking.embedding_parts import TERMS
-from unbundle.ranking.open_set import FEATURES
+from unbundle.ranking.open_set_model import FEATURES
 from unbundle.vision.imaging import Photo
 
 SIDE = 32  # of the detector's input

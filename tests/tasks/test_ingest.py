@@ -20,8 +20,8 @@ from tests.support.evaluated_catalogue import tiny_params
 from tests.support.kill_a_stage import process
 from tests.support.tiny_model_bundle import scene, write_bundle, write_gallery, write_photo
 from unbundle.base.errors import UserError
-from unbundle.index.database import Database
-from unbundle.index.gallery import Gallery
+from unbundle.index.gallery_collection import Gallery
+from unbundle.index.milvus_database import Database
 
 
 @pytest.fixture

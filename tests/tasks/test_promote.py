@@ -20,8 +20,8 @@ from unbundle.base.errors import UserError
 from unbundle.cli import main
 from unbundle.encoding.model_bundle import SETTINGS
 from unbundle.index.change_journal import Journal
-from unbundle.index.database import CHAMPION, PREVIOUS, Database
-from unbundle.index.gallery import Item
+from unbundle.index.gallery_collection import Item
+from unbundle.index.milvus_database import CHAMPION, PREVIOUS, Database
 from unbundle.index.put_and_delete import ProductPut, delete, put
 from unbundle.query.search import ProductSearch, Question
 from unbundle.recording.query_log import Recorder, Recording

@@ -13,8 +13,8 @@ import pytest
 
 from tasks.base.params import Params, load_params
 from tasks.base.workspace import Workspace
+from tasks.index.apply_refresh import Refreshed
 from tasks.index.ingestion_receipt import Receipt
-from tasks.index.refresh import Refreshed
 from tasks.ingest import ingest
 from tasks.refresh import refresh
 from tests.support.changing_catalogue import Shop, index, labels
@@ -27,8 +27,8 @@ from unbundle.base.errors import UserError
 from unbundle.encoding.model_bundle import Bundle
 from unbundle.encoding.query_encoder import Encoder
 from unbundle.index.change_journal import Journal
-from unbundle.index.database import CHAMPION, Database
-from unbundle.index.gallery import Gallery
+from unbundle.index.gallery_collection import Gallery
+from unbundle.index.milvus_database import CHAMPION, Database
 
 
 @pytest.fixture

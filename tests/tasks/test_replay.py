@@ -11,7 +11,7 @@ from tasks.base.params import Params
 from tasks.base.workspace import Workspace
 from tasks.index.ingestion_receipt import Receipt
 from tasks.ingest import ingest
-from tasks.monitoring.replay import recent_records, replay
+from tasks.monitoring.replay_queries import recent_records, replay
 from tasks.replay import replay_candidate
 from tests.support.documented_commands import commands, run
 from tests.support.evaluated_catalogue import PROJECT, tiny_params

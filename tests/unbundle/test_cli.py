@@ -11,7 +11,7 @@ from tasks.index.ingestion_receipt import Receipt
 from tests.support.served_catalogue import copied
 from tests.support.tiny_model_bundle import scene, write_bundle, write_photo
 from unbundle.cli import main
-from unbundle.index.database import Database
+from unbundle.index.milvus_database import Database
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from unbundle.base.atomic import write_json
 from unbundle.base.errors import UserError
 from unbundle.ranking.embedding_parts import PARTS, TERMS, Modality
-from unbundle.ranking.open_set import FEATURES, Tree
+from unbundle.ranking.open_set_model import FEATURES, Tree
 from unbundle.vision.keypoints import KeypointSettings
 
 SETTINGS = "bundle.json"
@@ -123,10 +123,10 @@ class PrecisionSettings(BundleSection):
 
 
 class OpenSetSettings(BundleSection):
-    """The model of the open-set score, see `unbundle.ranking.open_set`."""
+    """The model of the open-set score, see `unbundle.ranking.open_set_model`."""
 
     weights: dict[str, float]
-    """By `unbundle.ranking.open_set.FEATURES`, and `bias`."""
+    """By `unbundle.ranking.open_set_model.FEATURES`, and `bias`."""
     trees: tuple[Tree, ...] = ()
     """What is added to the weighted features."""
     threshold: float = Field(ge=0, le=1)

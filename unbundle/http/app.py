@@ -25,7 +25,7 @@ from unbundle.http.telemetry import MEDIA_TYPE as METRICS
 from unbundle.http.telemetry import Measured, Telemetry
 from unbundle.http.workers import Workers
 from unbundle.index.change_journal import Journal
-from unbundle.index.gallery import Hit
+from unbundle.index.gallery_collection import Hit
 from unbundle.query.search import Answer, Question
 from unbundle.recording.query_log import Recorder
 

@@ -31,7 +31,7 @@ from unbundle.http.served_champion import LiveChampion
 from unbundle.index.change_journal import Journal
 from unbundle.index.columns import TEXT_BYTES, clip
 from unbundle.index.filters import Value
-from unbundle.index.gallery import Gallery, Item
+from unbundle.index.gallery_collection import Gallery, Item
 from unbundle.index.put_and_delete import ProductPut, delete, put
 from unbundle.query.prices import PRICE
 from unbundle.query.search import ProductSearch

@@ -16,7 +16,7 @@ import numpy as np
 from pymilvus.exceptions import MilvusException
 
 from unbundle.base.errors import UserError
-from unbundle.index.database import CHAMPION, Database
+from unbundle.index.milvus_database import CHAMPION, Database
 from unbundle.query.search import ProductSearch
 
 _log = logging.getLogger("unbundle")
@@ -63,7 +63,7 @@ class LiveChampion:
 
     Args:
         bundles: as of `ProductSearch`; a folder of bundles by version, for promotions to be seen.
-        uri: Milvus, see `unbundle.index.database.Database`.
+        uri: Milvus, see `unbundle.index.milvus_database.Database`.
         token: of a Milvus server.
         threads: of each network.
         poll: seconds between two looks at the alias.

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from unbundle.base.atomic import atomic_file
 from unbundle.base.errors import UserError
-from unbundle.index.gallery import Item
+from unbundle.index.gallery_collection import Item
 
 Origin = Literal["refresh", "service"]
 
@@ -67,7 +67,7 @@ class Change:
     Attributes:
         id: of the product.
         origin: who changed it: `refresh` follows the source catalogue, `service` its clients.
-        source: `unbundle.index.gallery.RowOrigin.source` of the row.
+        source: `unbundle.index.gallery_collection.RowOrigin.source` of the row.
         item: the row with all columns that were given; None: deleted.
         photo: SHA-256 of the photo's file; empty where deleted.
         position: in the journal, from 1 on; 0 before it is recorded.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from unbundle.base.errors import UserError
-from unbundle.index.gallery import MOST_HITS, MOST_QUERIES, Gallery, Hit, Rows
+from unbundle.index.gallery_collection import MOST_HITS, MOST_QUERIES, Gallery, Hit, Rows
 
 _DEPTH = 16
 """Hits of a photo that are searched first; four times as many while all of them are near."""

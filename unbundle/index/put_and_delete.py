@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from unbundle.base.errors import UserError
 from unbundle.index.change_journal import Change, Journal, Origin, sha256
-from unbundle.index.gallery import Gallery, Item, RowOrigin, content_digest
+from unbundle.index.gallery_collection import Gallery, Item, RowOrigin, content_digest
 from unbundle.vision.imaging import Photo, open_photo
 
 if TYPE_CHECKING:

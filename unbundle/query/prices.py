@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from unbundle.base.errors import UserError
 from unbundle.index.columns import Column
-from unbundle.index.gallery import Hit
+from unbundle.index.gallery_collection import Hit
 
 PRICE = "price"
 """The catalogue's column; all in one currency."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from unbundle.encoding.encoded_query import EncodedQuery
 from unbundle.encoding.model_bundle import Bundle
-from unbundle.index.gallery import Gallery, Hit, Neighbours, best_per_product
+from unbundle.index.gallery_collection import Gallery, Hit, Neighbours, best_per_product
 from unbundle.vision.geometric_verification import Evidence, bonus, verify
 from unbundle.vision.keypoints import Keypoints
 

@@ -18,13 +18,13 @@ from unbundle.encoding.model_bundle import SETTINGS, Bundle
 from unbundle.encoding.query_encoder import Encoder
 from unbundle.encoding.query_observer import NOBODY, Observer
 from unbundle.index.columns import clip
-from unbundle.index.database import CHAMPION, Database
 from unbundle.index.duplicates import Duplicate, duplicates
 from unbundle.index.filters import Filters, Range, compile_filters
-from unbundle.index.gallery import MOST_HITS, Gallery, Hit, Neighbours, Vectors
-from unbundle.query.in_catalogue_probability import known_probabilities
+from unbundle.index.gallery_collection import MOST_HITS, Gallery, Hit, Neighbours, Vectors
+from unbundle.index.milvus_database import CHAMPION, Database
 from unbundle.query.prices import Part, Parts, checked_price, compare, has_prices
 from unbundle.query.rerank import rerank
+from unbundle.query.score_open_set import known_probabilities
 from unbundle.ranking.fusion import fuse, interleave
 from unbundle.vision.imaging import Photo, UploadedPhoto, open_photo
 
@@ -153,7 +153,7 @@ class ProductSearch:
     Args:
         bundle: a bundle's folder, or a folder of them by version (`data/bundles`), of which the one
             that made the collection is taken.
-        uri: Milvus, see `unbundle.index.database.Database`.
+        uri: Milvus, see `unbundle.index.milvus_database.Database`.
         alias: an alias, or the name of a collection.
         token: of a Milvus server.
         threads: of each network; 0 takes all cores.

@@ -30,7 +30,7 @@ def examine(bundles: Path, uri: str | None) -> Iterator[Finding]:
 
     Args:
         bundles: a bundle's folder, or a folder of them by version.
-        uri: Milvus, see `unbundle.index.database.Database`.
+        uri: Milvus, see `unbundle.index.milvus_database.Database`.
     """
     yield from _packages()
     yield _threads()
@@ -69,7 +69,7 @@ def _bundles(folder: Path) -> Iterator[Finding]:
 
 
 def _milvus(bundles: Path, uri: str | None) -> Iterator[Finding]:
-    from unbundle.index.database import CHAMPION, Database, is_lite, shown
+    from unbundle.index.milvus_database import CHAMPION, Database, is_lite, shown
     from unbundle.query.search import bundle_of
 
     try:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from unbundle.encoding.model_bundle import bundle_folders
-from unbundle.index.database import CHAMPION, PREVIOUS, Collection, Database, shown
+from unbundle.index.milvus_database import CHAMPION, PREVIOUS, Collection, Database, shown
 
 METRICS = ("mAP@", "coverage@")
 """Beginnings of the gate's figures that the table shows."""

@@ -24,7 +24,7 @@ from tasks.monitoring.champion_profile import keep_profile
 from tests.support.documented_commands import commands
 from tests.support.evaluated_catalogue import tiny_params, write_world
 from tests.support.waiting import listens, until
-from unbundle.index.database import Database
+from unbundle.index.milvus_database import Database
 from unbundle.query.search import ProductSearch
 
 REPOSITORY = Path(__file__).parents[3]

@@ -8,7 +8,7 @@ from tasks.calibration.fit_open_set_score import fit_open_set
 from tasks.calibration.keypoint_matches import StoredReranker
 from tasks.calibration.open_set_trials import Trials, measure, products, trials
 from unbundle.ranking.embedding_parts import PARTS, TERMS
-from unbundle.ranking.open_set import FEATURES
+from unbundle.ranking.open_set_model import FEATURES
 from unbundle.vision.geometric_verification import NONE, Evidence
 
 LABELS = np.asarray(["soap", "soap", "tea", "jam"])

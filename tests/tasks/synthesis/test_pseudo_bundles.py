@@ -7,9 +7,9 @@ from tasks.base.params import PseudoBundles, load_params
 from tasks.synthesis import collages_of_whole_photos as collages
 from tasks.synthesis import pasting, pseudo_bundles
 from tasks.synthesis.cutouts import Cutout
-from tasks.synthesis.cutouts_and_photos import Material
 from tasks.synthesis.pasting import transform
 from tasks.synthesis.products_to_paste import Sprite, draw_shape, sprite_of
+from tasks.synthesis.pseudo_bundle_material import Material
 from tasks.synthesis.pseudo_bundles import MAX_HELD, compose
 from unbundle.vision.imaging import PADDING, Photo
 

@@ -29,7 +29,7 @@ from unbundle.http.openapi import BATCH_EXAMPLE, EXAMPLES
 from unbundle.http.request_bodies import Query
 from unbundle.http.serve import NOISY
 from unbundle.http.served_champion import LiveChampion
-from unbundle.index.gallery import Gallery
+from unbundle.index.gallery_collection import Gallery
 from unbundle.vision.imaging import Photo
 
 LIMITS = Limits(body_bytes=100_000, pixels=10_000, boxes=3, k=20, caption=50, poll=60)

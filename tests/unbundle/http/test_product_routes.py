@@ -24,7 +24,7 @@ from tests.support.tiny_model_bundle import png, scene
 from unbundle.base.request_limits import Limits
 from unbundle.encoding.query_encoder import Encoder
 from unbundle.index.change_journal import Journal
-from unbundle.index.database import Database
+from unbundle.index.milvus_database import Database
 from unbundle.index.put_and_delete import catch_up
 from unbundle.query.search import bundle_of
 

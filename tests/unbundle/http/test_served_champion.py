@@ -15,7 +15,7 @@ from tests.support.waiting import until
 from unbundle import Answer, ProductSearch
 from unbundle.base.request_limits import Limits
 from unbundle.http.served_champion import LiveChampion, NotReadyError
-from unbundle.index.database import Database, is_locked
+from unbundle.index.milvus_database import Database, is_locked
 
 LIMITS = Limits(workers=2, queue=32, poll=0.05)
 QUERY = {"caption": "red cream"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from unbundle.base.errors import UserError
 from unbundle.index.change_journal import Change, Journal, JournalFullError, sha256
-from unbundle.index.gallery import Item
+from unbundle.index.gallery_collection import Item
 
 PROJECT = Path(__file__).parents[3]
 

@@ -6,9 +6,9 @@ import pytest
 
 from tasks.base.workspace import Workspace
 from unbundle import ProductSearch, UserError
-from unbundle.index.database import Database
 from unbundle.index.duplicates import duplicates
-from unbundle.index.gallery import MOST_HITS, Gallery, Item
+from unbundle.index.gallery_collection import MOST_HITS, Gallery, Item
+from unbundle.index.milvus_database import Database
 from unbundle.ranking.embedding_parts import unit
 
 DIMENSION = 8

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from unbundle.base.errors import UserError
 from unbundle.index.columns import Column
-from unbundle.index.database import Database
 from unbundle.index.filters import Range, compile_filters, literal
-from unbundle.index.gallery import Gallery, Item
+from unbundle.index.gallery_collection import Gallery, Item
+from unbundle.index.milvus_database import Database
 
 COLUMNS = (Column("brand", "brand", False), Column("价格", "column_1", True))
 

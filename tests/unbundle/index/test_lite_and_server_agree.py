@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import milvus_server
 from tests.support import milvus_operations as milvus_walk
-from unbundle.index.database import Database
+from unbundle.index.milvus_database import Database
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -8,7 +8,7 @@ from tasks.base.workspace import Workspace
 from tests.support.tiny_model_bundle import BLANK, scene
 from unbundle import Part, Parts, ProductSearch, UserError
 from unbundle.index.columns import Column
-from unbundle.index.gallery import Hit
+from unbundle.index.gallery_collection import Hit
 from unbundle.query.prices import compare, has_prices
 
 CENTS = st.integers(0, 10**7)

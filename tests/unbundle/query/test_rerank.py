@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.support import photos_with_local_features as printed_photos
 from tests.support.photos_with_local_features import printed, turned
-from unbundle.index.database import Database
-from unbundle.index.gallery import Gallery, Hit, Item, Neighbours, best_per_product
+from unbundle.index.gallery_collection import Gallery, Hit, Item, Neighbours, best_per_product
+from unbundle.index.milvus_database import Database
 from unbundle.query.rerank import rerank, rescored
 from unbundle.vision.geometric_verification import Evidence, bonus
 from unbundle.vision.keypoints import ROOTSIFT, Keypoints, keypoints

@@ -305,7 +305,7 @@ def test_a_bundle_that_did_not_make_the_collection_is_refused(
 
 
 def test_a_refused_search_lets_go_of_the_database(served: Workspace, tmp_path: Path) -> None:
-    from unbundle.index.database import _open_folders
+    from unbundle.index.milvus_database import _open_folders
 
     before = dict(_open_folders)
     with pytest.raises(UserError):

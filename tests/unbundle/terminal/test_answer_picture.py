@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from tests.support.tiny_model_bundle import product, scene, write_photo
-from unbundle.index.gallery import Hit
+from unbundle.index.gallery_collection import Hit
 from unbundle.query.search import Answer, Box, Instance
 from unbundle.terminal.answer_picture import COLOURS, draw_answer
 

@@ -20,7 +20,7 @@ from tests.support.documented_commands import commands
 from tests.support.served_catalogue import candidate, copied, serving
 from tests.support.waiting import listens, until
 from unbundle.cli import main
-from unbundle.index.database import Database
+from unbundle.index.milvus_database import Database
 from unbundle.query.search import ProductSearch
 from unbundle.terminal.status import age
 

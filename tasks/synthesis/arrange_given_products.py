@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from tasks.synthesis.clutter import scatter_clutter
-from tasks.synthesis.cutouts_and_photos import MIN_VISIBLE, Box
 from tasks.synthesis.pasting import transform
 from tasks.synthesis.products_to_paste import Sprite
 from tasks.synthesis.pseudo_bundle_backgrounds import draw_background
+from tasks.synthesis.pseudo_bundle_material import MIN_VISIBLE, Box
 from tasks.synthesis.pseudo_bundles import (
     MIN_ASPECT,
     ROTATION,

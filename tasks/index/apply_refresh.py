@@ -23,7 +23,7 @@ from unbundle.base.atomic import atomic_file
 from unbundle.base.errors import UserError
 from unbundle.encoding.query_encoder import Encoder
 from unbundle.index.change_journal import Journal
-from unbundle.index.database import CHAMPION, Database
+from unbundle.index.milvus_database import CHAMPION, Database
 from unbundle.index.put_and_delete import ProductPut, delete, put
 from unbundle.vision.imaging import open_photo
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tasks.base.params import Cutouts, Params
 from tasks.data.composed_queries import JUNK
-from tasks.synthesis.bundle_of_products import bundle_of
+from tasks.synthesis.arrange_given_products import bundle_of
 from tasks.synthesis.cutouts import CERTAIN, cut_out, shrink
 from tasks.synthesis.products_to_paste import Sprite, sprite_of
 from tasks.synthesis.random_choice import choose
@@ -63,7 +63,7 @@ def draw_query(
         The photo, uint8 RGB, and of the manifest's columns caption, labels, kind, boxes, width,
         height and `junk`; None where no product found room.
     """
-    most = min(stock.params.compose.max_products, len(products))
+    most = min(stock.params.compose_queries.max_products, len(products))
     settings = stock.params.detect.cutouts.model_copy(update={"image_size": PRODUCT_SIDE})
     for _ in range(TRIES):
         count = int(random.integers(1, most + 1))

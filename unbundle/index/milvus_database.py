@@ -33,7 +33,7 @@ from unbundle.index.columns import (
     Column,
     dump_columns,
 )
-from unbundle.index.gallery import METRIC, TIMEOUT, VECTOR, Gallery
+from unbundle.index.gallery_collection import METRIC, TIMEOUT, VECTOR, Gallery
 from unbundle.vision.keypoints import LONGEST_TEXT
 
 CHAMPION = "products"

@@ -9,8 +9,8 @@ from pymilvus import MilvusClient
 
 from unbundle.base.errors import UserError
 from unbundle.index.columns import infer_columns
-from unbundle.index.database import Database
-from unbundle.index.gallery import Gallery, Hit, Item, best_per_product
+from unbundle.index.gallery_collection import Gallery, Hit, Item, best_per_product
+from unbundle.index.milvus_database import Database
 from unbundle.ranking.embedding_parts import unit
 
 NAME = "products_0123456789ab"

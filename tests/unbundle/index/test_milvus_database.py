@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from unbundle.base.errors import UserError
-from unbundle.index.database import CHAMPION, PREVIOUS, Database, address, is_locked, shown
-from unbundle.index.gallery import Item
+from unbundle.index.gallery_collection import Item
+from unbundle.index.milvus_database import CHAMPION, PREVIOUS, Database, address, is_locked, shown
 
 OLD, NEW, NEWER = (f"products_{digit * 12}" for digit in "012")
 
@@ -159,7 +159,7 @@ def test_closing_lets_the_next_process_in(database: Database, folder: Path) -> N
 
 def test_a_folder_that_another_process_has_open_is_refused(folder: Path) -> None:
     program = (
-        "import sys; from unbundle.index.database import Database\n"
+        "import sys; from unbundle.index.milvus_database import Database\n"
         "with Database(sys.argv[1], create=True): print('open', flush=True); sys.stdin.read()"
     )
     child = subprocess.Popen(

@@ -1,6 +1,6 @@
 """What a shop loses that labels no query: fits on composed queries against fits on labelled ones.
 
-    python -m benchmarks.unlabelled /path/to/checkout --seeds 3
+    python -m benchmarks.composed_queries_against_labels /path/to/checkout --seeds 3
 
 In a checkout whose pipeline ran on a labelled catalogue. The bundle's networks stay as they are;
 weights, re-ranking and rank fusion are fitted on the labelled dev queries, on queries that stage
@@ -23,7 +23,7 @@ from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.calibration.exact_search import gallery_cosines, rank_gallery
 from tasks.calibration.fit import Fitted, fit, fitted_queries, stored_reranker
 from tasks.calibration.keypoint_matches import described, keypoint_settings
-from tasks.compose import compose
+from tasks.compose_queries import compose_queries
 from tasks.data.composed_queries import read_rows
 from tasks.data.manifest import read_manifest, write_manifest
 from tasks.data.splits import labelled, products_of, rows_of, spread
@@ -116,7 +116,7 @@ def _composed(
     unlabelled = rows_of(read_manifest(workspace.manifest), "gallery", "train")
     images = [str((workspace.catalogue / image).resolve()) for image in unlabelled["image"]]
     write_manifest(mine.manifest, unlabelled.assign(image=images))
-    compose(mine, params.model_copy(update={"seed": params.seed + seed}))
+    compose_queries(mine, params.model_copy(update={"seed": params.seed + seed}))
     rows = rows_of(read_rows(mine), "dev")
     images = [os.path.normpath(mine.catalogue.resolve() / image) for image in rows["image"]]
     names = [f"{name}-{seed}" for name in rows["id"]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.demo.packaging import panel
+from tasks.demo.package_shapes import panel
 from tasks.demo.products import DemoProduct
 from tasks.demo.surface_finishes import linear
 from tasks.demo.text_and_ornament_sheets import Rect, Sheet

@@ -6,9 +6,9 @@ import numpy as np
 
 from unbundle.encoding.encoded_query import EncodedQuery
 from unbundle.encoding.model_bundle import Bundle, OpenSetSettings
-from unbundle.index.gallery import Neighbours
+from unbundle.index.gallery_collection import Neighbours
 from unbundle.ranking.embedding_parts import split_parts, term_scores
-from unbundle.ranking.open_set import NEAREST, Nearest, among, open_set_features, probability
+from unbundle.ranking.open_set_model import NEAREST, Nearest, among, open_set_features, probability
 
 
 def known_probabilities(
@@ -16,7 +16,7 @@ def known_probabilities(
 ) -> list[float | None]:
     """The probability, for each instance of a query, that the gallery holds its product.
 
-    It reads the `NEAREST` best of the verified photos (`unbundle.ranking.open_set`).
+    It reads the `NEAREST` best of the verified photos (`unbundle.ranking.open_set_model`).
 
     Args:
         bundle: that made the gallery.

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.synthesis.bundle_of_products import bundle_of
+from tasks.synthesis.arrange_given_products import bundle_of
 from tasks.synthesis.products_to_paste import Sprite
 from unbundle.vision.boxes import areas
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbundle.ranking.embedding_parts import TERMS
-from unbundle.ranking.open_set import (
+from unbundle.ranking.open_set_model import (
     FEATURES,
     SEEN,
     SKEW,

@@ -14,7 +14,7 @@ from tasks.base.params import Replay as Settings
 from tasks.base.progress import track
 from tasks.base.workspace import Workspace
 from unbundle.base.errors import UserError
-from unbundle.index.gallery import Neighbours
+from unbundle.index.gallery_collection import Neighbours
 from unbundle.query.rerank import rescored_neighbours
 from unbundle.query.search import Answer, ProductSearch
 from unbundle.recording.query_log import Record, Seen, read_records

@@ -11,11 +11,11 @@ from tests.support.tiny_model_bundle import scene
 from unbundle import ProductSearch
 from unbundle.encoding.encoded_query import EncodedQuery
 from unbundle.encoding.model_bundle import Bundle, OpenSetSettings
-from unbundle.index.gallery import Neighbours
-from unbundle.query.in_catalogue_probability import known_probabilities
+from unbundle.index.gallery_collection import Neighbours
 from unbundle.query.rerank import rerank
+from unbundle.query.score_open_set import known_probabilities
 from unbundle.ranking.embedding_parts import split_parts
-from unbundle.ranking.open_set import FEATURES, Tree, probability
+from unbundle.ranking.open_set_model import FEATURES, Tree, probability
 from unbundle.vision.keypoints import Keypoints
 
 

@@ -1,6 +1,6 @@
-"""Stage `compose`: labelled queries from the gallery's own photos, where nobody labelled any.
+"""Stage `compose_queries`: labelled queries of gallery photos, where nobody labelled any.
 
-    python -m tasks.compose
+    python -m tasks.compose_queries
 
 A query shows some products, cut out of their photos and pasted into a bundle photo, and a seller's
 title that names most of them in some of their words. What it shows is known, so that weights, rank
@@ -26,7 +26,7 @@ from tasks.data.composed_queries import PREFIX, lacks_queries, write_composed
 from tasks.data.manifest import read_manifest
 from tasks.data.splits import products_of, rows_of
 from tasks.synthesis.cutouts import shrink
-from tasks.synthesis.draw_queries import PRODUCT_SIDE, Stock, draw_query
+from tasks.synthesis.render_queries import PRODUCT_SIDE, Stock, draw_query
 from unbundle.base.atomic import atomic_folder
 from unbundle.vision.imaging import open_photo
 
@@ -37,14 +37,14 @@ ROOMS = 16
 """Training photos for backgrounds."""
 
 
-def compose(workspace: Workspace, params: Params) -> None:
+def compose_queries(workspace: Workspace, params: Params) -> None:
     """Write `data/composed/`; without a query where people labelled some, or params want none.
 
     Raises:
         UserError: there is no manifest.
     """
     manifest = read_manifest(workspace.manifest)
-    wanted = params.compose.queries > 0 and lacks_queries(manifest)
+    wanted = params.compose_queries.count > 0 and lacks_queries(manifest)
     with atomic_folder(workspace.composed) as folder:
         (folder / "images").mkdir()
         rows = list(_queries(workspace, manifest, folder, params)) if wanted else []
@@ -75,7 +75,7 @@ def _queries(
     # Nothing is measured on products that it was fitted on; a single one has to do for both.
     half = max(1, len(products) // 2)
     halves = {"dev": products[:half], "test": products[half:] or products}
-    names = [(split, number) for split in QUERIES for number in range(params.compose.queries)]
+    names = [(split, number) for split in QUERIES for number in range(params.compose_queries.count)]
     for split, number in track(names, "composing queries"):
         drawn = draw_query(stock, halves[split], random)
         if drawn is None:
@@ -89,4 +89,4 @@ def _queries(
 
 
 if __name__ == "__main__":
-    run_stage(compose)
+    run_stage(compose_queries)

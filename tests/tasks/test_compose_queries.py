@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from tasks.base.params import Params
 from tasks.base.workspace import Workspace
-from tasks.compose import compose
+from tasks.compose_queries import compose_queries
 from tasks.data.composed_queries import JUNK, read_rows
 from tasks.data.manifest import read_manifest, write_manifest
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.metrics.rankings_file import read_rankings
 from tasks.promote import promote
-from tasks.synthesis.draw_queries import mixed_title
+from tasks.synthesis.render_queries import mixed_title
 from tests.support.evaluated_catalogue import write_world
 from unbundle.vision.imaging import open_photo
 
@@ -41,7 +41,7 @@ def composed(workspace: Workspace) -> pd.DataFrame:
 def test_each_query_shows_products_of_its_half_and_finds_another_photo(
     unlabelled: Workspace, tiny_params: Params
 ) -> None:
-    compose(unlabelled, tiny_params)
+    compose_queries(unlabelled, tiny_params)
     rows, gallery = composed(unlabelled), read_manifest(unlabelled.manifest)
     assert rows["split"].value_counts().to_dict() == {"dev": 8, "test": 8}
     halves = [
@@ -61,7 +61,7 @@ def test_each_query_shows_products_of_its_half_and_finds_another_photo(
 
 def test_the_same_seed_composes_the_same_bytes(unlabelled: Workspace, tiny_params: Params) -> None:
     def digests() -> list[str]:
-        compose(unlabelled, tiny_params)
+        compose_queries(unlabelled, tiny_params)
         files = sorted(path for path in unlabelled.composed.rglob("*") if path.is_file())
         return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
 
@@ -74,7 +74,7 @@ def test_nothing_is_composed_where_people_labelled(
     tmp_path: Path, tiny_params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workspace = write_world(tmp_path)
-    compose(workspace, tiny_params)
+    compose_queries(workspace, tiny_params)
     assert "nothing composed" in capsys.readouterr().out
     assert len(read_rows(workspace)) == len(read_manifest(workspace.manifest))
 
@@ -82,7 +82,7 @@ def test_nothing_is_composed_where_people_labelled(
 def test_a_catalogue_without_a_label_is_measured_and_served(
     unlabelled: Workspace, tiny_params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compose(unlabelled, tiny_params)
+    compose_queries(unlabelled, tiny_params)
     ingest(unlabelled, tiny_params)
     evaluate(unlabelled, tiny_params)
     assert "provisional" in capsys.readouterr().out
