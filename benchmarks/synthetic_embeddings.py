@@ -73,7 +73,9 @@ class Embeddings:
     def _heads(self, rng: np.random.Generator, still: Latent, view: Latent) -> Mapping[str, Latent]:
         photo, title = still + view, still + _TITLE_VIEW * view
         whole = (photo + title) / 2
-        points = {"text": title, "joint": whole, "read": title}
+        points = dict.fromkeys(("text", "read", "lexical", "lexical_read"), title) | {
+            "joint": whole
+        }
         points |= dict.fromkeys(("raw", "colour", "visual"), photo)
         heads = {}
         for name, latent in points.items():
@@ -113,7 +115,8 @@ class Embeddings:
             for part, size in zip(self.settings.parts, self.settings.dimensions, strict=True)
         }
         # Photos and titles share one space.
-        return found | {"text": found["visual"], "read": found["visual"]}
+        alike = {"text": found["visual"], "read": found["visual"], "lexical_read": found["lexical"]}
+        return found | alike
 
     @staticmethod
     def _normal(rng: np.random.Generator, *shape: int) -> Latent:

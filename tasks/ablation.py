@@ -23,7 +23,7 @@ from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
-from tasks.calibration.encoded_queries import StoredPhotos
+from tasks.calibration.encoded_queries import StoredPhotos, title_frequencies
 from tasks.data.splits import rows_of
 from tasks.evaluation.ablation_rankings import AblationData, keypoints_of, other_boxes, rank, scored
 from tasks.evaluation.ablation_table import write_table
@@ -40,6 +40,7 @@ from tasks.tokens.token_files import FeatureStore
 from unbundle.base.atomic import atomic_file
 from unbundle.base.errors import UserError
 from unbundle.encoding.capture_inputs import Arrays
+from unbundle.encoding.hashed_tfidf import HashedTfidf
 from unbundle.encoding.model_bundle import TOKENIZER
 
 _KINDS = {"unbundle": CaptureForPretraining, "release": ReleaseForPretraining}
@@ -121,9 +122,9 @@ def _stored(
         boxes = other_boxes(asked, store.index, row.boxes)
         gallery = store.index[store.index["id"].isin(set(material.gallery["id"]))]
         store = extract(workspace, pd.concat([gallery, boxes]), manifest, params.features)
-    return StoredPhotos(
-        store, run, tokenizer, params.pretrain.model.title_tokens, params.features.batch
-    )
+    tfidf = HashedTfidf(title_frequencies(material.manifest), params.export.lexical_dimension)
+    longest = params.pretrain.model.title_tokens
+    return StoredPhotos(store, run, tokenizer, longest, tfidf, params.features.batch)
 
 
 def _from_arguments(workspace: Workspace, params: Params) -> None:

@@ -12,6 +12,7 @@ from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
+from tasks.calibration.encoded_queries import title_frequencies
 from tasks.calibration.fit import fit, fitted_keypoints
 from tasks.calibration.keypoint_matches import keypoint_settings
 from tasks.data.composed_queries import read_rows
@@ -27,6 +28,7 @@ from tasks.model_bundle.parity import parity_line
 from tasks.tokens.token_files import FeatureStore
 from unbundle.base.atomic import atomic_folder
 from unbundle.encoding.model_bundle import (
+    IDF,
     PROJECTION,
     BundleContent,
     EmbeddingSettings,
@@ -36,7 +38,7 @@ from unbundle.ranking.embedding_parts import PARTS
 
 
 def export(workspace: Workspace, params: Params) -> None:
-    """Write `artifacts/bundle/`: three networks, `tokenizer.json`, `keypoints.npy`, `bundle.json`.
+    """Write `artifacts/bundle/`: three networks, what stands beside them, and `bundle.json`.
 
     Raises:
         UserError: params ask for int8 of a network that is not convolutional.
@@ -55,6 +57,7 @@ def export(workspace: Workspace, params: Params) -> None:
             manifest, workspace.catalogue, store, local, params.export.calibration_photos
         )
         np.save(folder / PROJECTION, projection, allow_pickle=False)
+        np.save(folder / IDF, title_frequencies(manifest), allow_pickle=False)
         stored = stored_photos(store, folder, params)
         iou = params.evaluate.match_iou
         fitted = fit(stored, manifest, params.export, iou, keypoints, local)
@@ -71,7 +74,7 @@ def export(workspace: Workspace, params: Params) -> None:
             declined_int8=served.declined,
             embedding=EmbeddingSettings(
                 parts=PARTS,
-                dimensions=networks.dimensions(PARTS),
+                dimensions=networks.dimensions(PARTS, params.export.lexical_dimension),
                 weights=fitted.weights,
                 fitted_on=fitted.fitted_on,
             ),

@@ -314,25 +314,38 @@ class Pretrain(Section):
     checkpoint_steps: int = Field(ge=1)
 
 
-class TermWeights(Section):
-    """A weight for each term of the embedding, see `unbundle.ranking.embedding_parts.TERMS`."""
+class PhotoWeights(Section):
+    """A weight for each term of a query with a photo alone."""
 
     raw: float = Field(ge=0)
     colour: float = Field(ge=0)
     visual: float = Field(ge=0)
+    joint: float = Field(ge=0)
+    photo_to_title: float = Field(ge=0)
+
+
+class TitleWeights(Section):
+    """A weight for each term of a query with a title alone."""
+
     text: float = Field(ge=0)
     joint: float = Field(ge=0)
-    read: float = Field(ge=0)
-    photo_to_title: float = Field(ge=0)
     title_to_photo: float = Field(ge=0)
+    lexical: float = Field(ge=0)
+
+
+class BothWeights(PhotoWeights, TitleWeights):
+    """A weight for each term of a query with both."""
+
+    read: float = Field(ge=0)
+    lexical_read: float = Field(ge=0)
 
 
 class Weights(Section):
-    """Term weights by what a query has."""
+    """Weights of `unbundle.ranking.embedding_parts.TERMS` by what a query has."""
 
-    both: TermWeights
-    photo: TermWeights
-    title: TermWeights
+    both: BothWeights
+    photo: PhotoWeights
+    title: TitleWeights
 
 
 class Precisions(Section):
@@ -358,6 +371,7 @@ class Export(Section):
     precision: Precisions
     calibration_photos: int = Field(ge=1)
     weights: Weights
+    lexical_dimension: int = Field(ge=8)
     grid: tuple[float, ...] = Field(min_length=2)
     spreads: tuple[float, ...] = Field(min_length=1)
     keypoints: KeypointParams

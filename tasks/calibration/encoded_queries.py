@@ -1,8 +1,7 @@
 """Heads of CAPTURE for proposals whose visual tokens are stored: no photo is opened again."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,18 +12,14 @@ from tasks.base.progress import track
 from tasks.data.box_columns import boxes_of
 from tasks.tokens.token_files import FeatureStore
 from unbundle.encoding.capture_inputs import (
-    Arrays,
+    Network,
     Visual,
-    capture_inputs,
-    masked_heads,
+    encode,
     title_tokenizer,
 )
+from unbundle.encoding.hashed_tfidf import HashedTfidf, inverse_document_frequencies
 from unbundle.ranking.embedding_parts import Modality, Vectors
 from unbundle.vision.boxes import Boxes
-
-Network = Callable[[Arrays], Sequence[NDArray[Any]]]
-"""`capture.onnx`, or its torch twin: inputs by name, outputs in the order
-of `unbundle.encoding.capture_inputs.OUTPUTS`."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,7 @@ class StoredPhotos:
         network: CAPTURE.
         tokenizer: of the titles.
         title_tokens: longest title.
+        tfidf: of the titles' words.
         batch: proposals at once.
     """
 
@@ -61,9 +57,11 @@ class StoredPhotos:
         network: Network,
         tokenizer: Tokenizer,
         title_tokens: int,
+        tfidf: HashedTfidf,
         batch: int,
     ) -> None:
         self._store, self._network, self._batch = store, network, batch
+        self._tfidf = tfidf
         self._tokenizer = title_tokenizer(tokenizer, title_tokens)
         self._rows = store.rows_by_id()
 
@@ -98,8 +96,9 @@ class StoredPhotos:
             chosen = rows[start : start + self._batch]
             named = titles[start : start + self._batch]
             visual = stored_visual(self._store, chosen, photo)
-            inputs = capture_inputs(visual, named, self._tokenizer)
-            heads = masked_heads(inputs, self._network(inputs), self._store.channels)
+            heads = encode(
+                visual, named, self._tokenizer, self._tfidf, self._network, self._store.channels
+            )
             blocks.append(heads.vectors)
         return {head: np.concatenate([block[head] for block in blocks]) for head in blocks[0]}
 
@@ -112,3 +111,9 @@ def stored_visual(store: FeatureStore, rows: Sequence[int], photo: bool = True) 
         np.repeat(store.geometry[rows][:, None], tokens.shape[1], axis=1),
         np.full(tokens.shape[:2], photo, np.int64),
     )
+
+
+def title_frequencies(manifest: pd.DataFrame) -> NDArray[np.float16]:
+    """Inverse document frequencies of what the catalogue's own titles say, for `HashedTfidf`."""
+    own = manifest[manifest["split"].isin(["train", "gallery"])]
+    return inverse_document_frequencies(own["caption"])

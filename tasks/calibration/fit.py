@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from tasks.base.params import Export
 from tasks.calibration.encoded_queries import EncodedQueries, StoredPhotos
 from tasks.calibration.exact_search import OUT_OF_REACH, gallery_cosines
-from tasks.calibration.fit_embedding_weights import AnswerKey, DevQuery, fit_weights, quality
+from tasks.calibration.fit_embedding_weights import (
+    AnswerKey,
+    DevQuery,
+    fit_weights,
+    quality,
+    start_weights,
+)
 from tasks.calibration.fit_open_set_score import fit_open_set
 from tasks.calibration.fit_rank_fusion import fit_fusion, fused, nearest_items
 from tasks.calibration.keypoint_matches import StoredReranker, comparing, described
@@ -65,9 +71,7 @@ def fit(
         local: keypoints by row of the store, of the gallery and of `fitted_queries`.
         settings: of the keypoints.
     """
-    start: dict[Modality, dict[str, float]] = {
-        mode: getattr(params.weights, mode).model_dump() for mode in MODES
-    }
+    start: dict[Modality, dict[str, float]] = {mode: start_weights(params, mode) for mode in MODES}
     usual = params.verification[0]
     dev = fitted_queries(manifest)
     rows = rows_of(manifest, "gallery")

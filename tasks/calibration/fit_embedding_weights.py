@@ -10,9 +10,9 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.base.params import DEPTH
+from tasks.base.params import DEPTH, Export
 from tasks.metrics.ranking import average_precision, instance_coverage
-from unbundle.ranking.embedding_parts import Vectors
+from unbundle.ranking.embedding_parts import TERMS, Modality, Vectors
 from unbundle.ranking.fusion import interleave
 
 
@@ -61,6 +61,12 @@ def quality(
         coverage = instance_coverage(ranking, query.labels, answers.label_of, DEPTH)
         values.append((precision + coverage) / 2)
     return float(np.mean(values))
+
+
+def start_weights(params: Export, mode: Modality) -> dict[str, float]:
+    """The parameters' weight by term; 0 for one that such a query does not have."""
+    given: dict[str, float] = params.weights.model_dump()[mode]
+    return dict.fromkeys(TERMS, 0.0) | given
 
 
 def fit_weights(

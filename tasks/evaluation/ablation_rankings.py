@@ -17,7 +17,7 @@ from tasks.calibration.fit import (
     junk_pairs,
     stored_reranker,
 )
-from tasks.calibration.fit_embedding_weights import AnswerKey, fit_weights
+from tasks.calibration.fit_embedding_weights import AnswerKey, fit_weights, start_weights
 from tasks.calibration.fit_rank_fusion import fit_fusion
 from tasks.calibration.keypoint_matches import described, keypoint_settings
 from tasks.data.box_columns import CORNERS
@@ -124,7 +124,7 @@ def rank(
             term: np.where(junk, OUT_OF_REACH, values)
             for term, values in term_scores(asked.heads, gallery).items()
         }
-        usual = getattr(params.export.weights, row.mode).model_dump()
+        usual = start_weights(params.export, row.mode)
         start = {term: usual[term] or 1.0 if weights[term] else 0.0 for term in TERMS}
         weights = fit_weights(known, scores, material.answers, start, params.export.grid)
         cosines = np.where(junk, OUT_OF_REACH, gallery_cosines(asked, gallery, weights))

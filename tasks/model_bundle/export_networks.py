@@ -50,10 +50,10 @@ class NetworkSettings:
     backbone: BackboneSettings
     capture: CaptureSettings
 
-    def dimensions(self, parts: Sequence[str]) -> tuple[int, ...]:
-        """Numbers in each of some parts of the embedding."""
+    def dimensions(self, parts: Sequence[str], lexical: int) -> tuple[int, ...]:
+        """Numbers in each of some parts of the embedding, of `lexical` as params have it."""
         channels, size = self.backbone.channels, self.backbone.dimension
-        sizes = {"raw": channels, "colour": size - channels}
+        sizes = {"raw": channels, "colour": size - channels, "lexical": lexical}
         return tuple(sizes.get(part, self.capture.dimension) for part in parts)
 
 

@@ -21,6 +21,8 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from unbundle.base.atomic import write_json
+from unbundle.encoding.hashed_tfidf import inverse_document_frequencies
+from unbundle.encoding.model_bundle import FILES, FORMAT
 from unbundle.ranking.embedding_parts import TERMS
 from unbundle.ranking.open_set_model import FEATURES
 from unbundle.vision.imaging import Photo
@@ -30,6 +32,7 @@ CROP = 16  # of the backbone's input
 TOKEN = 12  # numbers in a visual token
 CHANNELS = 9  # of them, the feature map's; the others are colours
 HEAD = 8  # numbers in each of CAPTURE's outputs
+LEXICAL = 16  # numbers of a title's words
 WORDS = ("red", "green", "blue", "cream", "serum", "lipstick", "面", "霜", "口", "红")
 BLANK = np.zeros((64, 64, 3), np.uint8)
 """A photo in which the detector sees nothing."""
@@ -119,11 +122,12 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
     onnx.save(_capture(rng), folder / "capture.onnx")
     _tokenizer().save(str(folder / "tokenizer.json"))
     np.save(folder / "keypoints.npy", np.eye(128, 16, dtype=np.float32))
-    names = ("detector.onnx", "backbone.onnx", "capture.onnx", "tokenizer.json", "keypoints.npy")
-    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    titles = [f"red cream {number}" for number in range(6)]
+    np.save(folder / "idf.npy", inverse_document_frequencies(titles))
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
     version = hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:12]
     settings = {
-        "format": 4,
+        "format": FORMAT,
         "version": version,
         "sha256": digests,
         "detector": {"side": SIDE, "min_score": 0.4, "nms_iou": 0.5, "max_proposals": 8},
@@ -138,12 +142,12 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
         },
         "capture": {"title_tokens": 12, "regions": 36, "dimension": HEAD},
         "embedding": {
-            "parts": ["raw", "colour", "visual", "text", "joint"],
-            "dimensions": [CHANNELS, TOKEN - CHANNELS, HEAD, HEAD, HEAD],
+            "parts": ["raw", "colour", "visual", "text", "joint", "lexical"],
+            "dimensions": [CHANNELS, TOKEN - CHANNELS, HEAD, HEAD, HEAD, LEXICAL],
             "weights": {
-                "both": _weights(raw=1.0, colour=0.5, visual=0.5, text=0.3, joint=0.2),
+                "both": _weights(raw=1.0, colour=0.5, visual=0.5, text=0.3, joint=0.2, lexical=0.2),
                 "photo": _weights(raw=1.0, colour=0.5, visual=0.5, joint=0.2),
-                "title": _weights(text=1.0, joint=0.2),
+                "title": _weights(text=1.0, joint=0.2, lexical=0.5),
             },
         },
         "keypoints": {

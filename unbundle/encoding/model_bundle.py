@@ -14,7 +14,7 @@ from unbundle.ranking.open_set_model import FEATURES, Tree
 from unbundle.vision.keypoints import KeypointSettings
 
 SETTINGS = "bundle.json"
-FORMAT = 4
+FORMAT = 5
 """Of the settings and networks that this version writes, and the only one that it reads."""
 
 DETECTOR = "detector.onnx"
@@ -22,7 +22,8 @@ BACKBONE = "backbone.onnx"
 CAPTURE = "capture.onnx"
 TOKENIZER = "tokenizer.json"
 PROJECTION = "keypoints.npy"
-FILES = (DETECTOR, BACKBONE, CAPTURE, TOKENIZER, PROJECTION)
+IDF = "idf.npy"
+FILES = (DETECTOR, BACKBONE, CAPTURE, TOKENIZER, PROJECTION, IDF)
 
 
 class BundleFormatError(UserError):
@@ -99,6 +100,10 @@ class EmbeddingSettings(BundleSection):
     """One weight per term of `unbundle.ranking.embedding_parts.TERMS`, by what a query has."""
     fitted_on: FittedOn | None = None
     """None for the weights of the params."""
+
+    def dimension_of(self, part: str) -> int:
+        """Numbers of a part."""
+        return self.dimensions[self.parts.index(part)]
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:
@@ -202,6 +207,7 @@ class BundleContent(BundleSection):
         sizes = {
             "raw": self.backbone.channels,
             "colour": self.backbone.dimension - self.backbone.channels,
+            "lexical": self.embedding.dimension_of("lexical"),
         }
         given = [sizes.get(part, self.capture.dimension) for part in self.embedding.parts]
         if list(self.embedding.dimensions) != given:
@@ -228,7 +234,7 @@ class Bundle(BundleContent):
     """The checked settings of a bundle folder; `Bundle.open` makes it."""
 
     folder: Path
-    format: Literal[4]
+    format: Literal[5]
     version: str = Field(pattern=r"^[0-9a-f]{12}$")
     sha256: dict[str, str]
 

@@ -1,12 +1,13 @@
-"""The instance embedding: five unit parts joined into one vector.
+"""The instance embedding: six unit parts joined into one vector.
 
 The paper joins the co-transformer's output with the two contrastive features (sec. 3.3). Here the
 frozen backbone's pooled feature and the crop's colours come first (`raw`, `colour`, `visual`,
-`text`, `joint`) and gallery parts count alike. A query compares more than like with like: the
-visual and text heads share one space, so its photo is compared with the gallery's titles as well,
-and its title's words that belong to the box (`read`) once more. Each comparison is a term, `TERMS`,
-with a weight of the bundle; the inner product of a query and a gallery vector is then, up to one
-constant per query, `sum_t w_t cos(query_t, item_t)`, and new weights need no new index.
+`text`, `joint`), the title's words as they are spelt last (`lexical`), and gallery parts count
+alike. A query compares more than like with like: the visual and text heads share one space, so its
+photo is compared with the gallery's titles as well, and its title's words that belong to the box
+(`read`, `lexical_read`) once more. Each comparison is a term, `TERMS`, with a weight of the bundle;
+the inner product of a query and a gallery vector is then, up to one constant per query,
+`sum_t w_t cos(query_t, item_t)`, and new weights need no new index.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 Modality = Literal["both", "photo", "title"]
 
-PARTS = ("raw", "colour", "visual", "text", "joint")
+PARTS = ("raw", "colour", "visual", "text", "joint", "lexical")
 
 TERMS = {
     "raw": ("raw", "raw"),
@@ -29,6 +30,8 @@ TERMS = {
     "read": ("read", "text"),
     "photo_to_title": ("visual", "text"),
     "title_to_photo": ("text", "visual"),
+    "lexical": ("lexical", "lexical"),
+    "lexical_read": ("lexical_read", "lexical"),
 }
 """By term: the query's head, and the gallery's part that it is compared with."""
 
@@ -76,7 +79,8 @@ def query_vectors(
     """Query vectors `[N, sum of d_p]`, unit rows, to compare with `join_parts`' rows.
 
     Args:
-        heads: `[N, d]` by head: the parts, and `read`; a missing modality's rows are zeros.
+        heads: `[N, d]` by head: the parts, `read` and `lexical_read`; a missing modality's rows are
+            zeros.
         order: the bundle's order of parts.
         weights: by term of `TERMS`.
     """

@@ -45,7 +45,7 @@ FEATURES = (
     "spread",
     "skew",
 )
-"""Names of the 33 features, in the order of the trees' indices; docs/glossary.md explains each."""
+"""Names of the 37 features, in the order of the trees' indices; docs/glossary.md explains each."""
 
 SPREAD, SKEW = 5.0, 0.1
 """`spread` and `skew` of a photo with too few inliers to measure them: about the mean of photos of
@@ -121,7 +121,7 @@ def among(parts: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.floa
 
 
 def open_set_features(nearest: Nearest) -> NDArray[np.float64]:
-    """The values of `FEATURES`, float64 `[33]`, of one instance.
+    """The values of `FEATURES`, float64 `[37]`, of one instance.
 
     Args:
         nearest: its nearest photos; the first one shows the best product.
@@ -181,7 +181,7 @@ def probability(
     """The open-set score, 0 to 1: the logistic function of weighted features, bias and trees.
 
     Args:
-        values: of `open_set_features`, `[33]`.
+        values: of `open_set_features`, `[37]`.
         weights: by `FEATURES`, and `bias`.
         trees: whose values are added to the weighted sum.
     """

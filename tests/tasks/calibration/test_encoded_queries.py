@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from models.capture.onnx_heads import HEADS
@@ -15,9 +16,16 @@ from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.model_bundle.int8_cost import see
 from tests.support.tiny_model_bundle import BLANK, scene, write_photo
 from unbundle.base.onnx_session import open_session
-from unbundle.encoding.capture_inputs import OUTPUTS, Visual, capture_inputs, title_tokenizer
+from unbundle.encoding.capture_inputs import (
+    OUTPUTS,
+    Arrays,
+    Visual,
+    capture_inputs,
+    title_tokenizer,
+)
+from unbundle.encoding.hashed_tfidf import HashedTfidf
 from unbundle.encoding.image_encoder import ImageEncoder
-from unbundle.encoding.model_bundle import CAPTURE, TOKENIZER, Bundle
+from unbundle.encoding.model_bundle import CAPTURE, IDF, TOKENIZER, Bundle
 from unbundle.encoding.query_encoder import Encoder
 from unbundle.vision.imaging import Photo
 
@@ -55,9 +63,13 @@ def ask(encoder: Encoder, tmp_path: Path) -> Ask:
         store = see(rows, tmp_path, bundle.folder, bundle.detector, bundle.backbone)
         tokenizer = Tokenizer.from_file(str(bundle.folder / TOKENIZER))
         longest = bundle.capture.title_tokens
-        photos = StoredPhotos(
-            store, lambda inputs: capture.run(list(OUTPUTS), inputs), tokenizer, longest, 64
-        )
+        tfidf = HashedTfidf(np.load(bundle.folder / IDF), bundle.embedding.dimension_of("lexical"))
+
+        def run(inputs: Arrays) -> list[NDArray[Any]]:
+            outputs: list[NDArray[Any]] = capture.run(list(OUTPUTS), inputs)
+            return outputs
+
+        photos = StoredPhotos(store, run, tokenizer, longest, tfidf, 64)
         return photos, rows
 
     return stored

@@ -12,6 +12,7 @@ from tasks.calibration.fit_embedding_weights import (
 )
 from tasks.model_bundle.parity import compare
 from unbundle.ranking.embedding_parts import (
+    PARTS,
     TERMS,
     Vectors,
     join_parts,
@@ -70,7 +71,7 @@ def test_a_part_that_starts_at_zero_stays_out() -> None:
 
 
 def test_the_inner_product_is_the_weighted_sum_of_cosines() -> None:
-    order, sizes = ("raw", "colour", "visual", "text", "joint"), (6, 4, 3, 3, 3)
+    order, sizes = PARTS, (6, 4, 3, 3, 3, 5)
     item = {
         part: _rows(row, 5, size) for row, (part, size) in enumerate(zip(order, sizes, strict=True))
     }
@@ -78,7 +79,7 @@ def test_the_inner_product_is_the_weighted_sum_of_cosines() -> None:
         part: _rows(9 + row, 1, size)
         for row, (part, size) in enumerate(zip(order, sizes, strict=True))
     }
-    heads["read"] = _rows(20, 1, 3)
+    heads["read"], heads["lexical_read"] = _rows(20, 1, 3), _rows(21, 1, 5)
     weights = {term: 0.1 * place for place, term in enumerate(TERMS, start=1)}
     scores = query_vectors(heads, order, weights) @ join_parts(item, order).T
     expected = sum(

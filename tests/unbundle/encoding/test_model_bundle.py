@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.tiny_model_bundle import write_bundle
+from tests.support.tiny_model_bundle import LEXICAL, write_bundle
 from unbundle.base.errors import UserError
 from unbundle.encoding.model_bundle import Bundle, BundleContent, bundle_folders
+from unbundle.ranking.embedding_parts import PARTS
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def change(folder: Path, **changes: Any) -> None:
 
 def test_a_bundle_opens_with_typed_settings(tiny_bundle: Path) -> None:
     bundle = Bundle.open(tiny_bundle)
-    assert bundle.embedding.parts == ("raw", "colour", "visual", "text", "joint")
-    assert bundle.dimension == 36
+    assert bundle.embedding.parts == PARTS
+    assert bundle.dimension == 36 + LEXICAL
     assert bundle.folder == tiny_bundle
 
 
@@ -61,7 +62,7 @@ def test_keys_of_a_newer_exporter_are_ignored(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["detector.onnx", "backbone.onnx", "capture.onnx", "tokenizer.json"]
+    "name", ["detector.onnx", "backbone.onnx", "capture.onnx", "tokenizer.json", "idf.npy"]
 )
 def test_a_changed_or_missing_file_is_named(folder: Path, name: str) -> None:
     with (folder / name).open("ab") as file:
@@ -76,7 +77,7 @@ def test_a_changed_or_missing_file_is_named(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"format": 3}, "format 3, this version of unbundle reads 4; run `dvc repro`"),
+        ({"format": 3}, "format 3, this version of unbundle reads 5; run `dvc repro`"),
         ({"version": "../../etc"}, "version"),
         ({"detector": {}}, r"detector\.side"),
         (

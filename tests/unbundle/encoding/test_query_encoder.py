@@ -64,12 +64,15 @@ def test_a_blank_title_counts_as_none(encoder: Encoder, title: str) -> None:
         encoder.encode(None, title)
 
 
-def test_a_long_title_is_cut(encoder: Encoder) -> None:
-    long = " ".join(["red"] * 10 + ["blue"] * 500)
-    short = " ".join(["red"] * 10)
-    np.testing.assert_array_equal(
-        encoder.encode(None, long).vectors, encoder.encode(None, short).vectors
-    )
+def test_a_long_title_is_cut_for_the_network_and_none_of_its_words_is_lost(
+    encoder: Encoder,
+) -> None:
+    long = encoder.encode(None, " ".join(["red"] * 10 + ["blue"] * 500)).heads
+    short = encoder.encode(None, " ".join(["red"] * 10)).heads
+    for head in ("text", "joint"):
+        np.testing.assert_array_equal(long[head], short[head])
+    blue = encoder.encode(None, "blue").heads["lexical"]
+    assert long["lexical"] @ blue.T > short["lexical"] @ blue.T + 0.5
 
 
 @pytest.mark.parametrize(
