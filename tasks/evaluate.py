@@ -2,7 +2,8 @@
 
     python -m tasks.evaluate
 
-Both protocols, slices, the causes of misses and the baselines go to `metrics/retrieval.json`;
+Both protocols, slices, the causes of misses and the baselines go to `metrics/retrieval.json`, the
+ten of these figures that people compare to `metrics/headline.json`;
 what the gate and people read beside it goes to `reports/retrieval/`, the rankings in Product1M's
 format to `rankings/`. Rankings of any system are scored on Product1M's annotation files with
 
@@ -21,6 +22,7 @@ from tasks.base.progress import console
 from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
 from tasks.evaluation.diagnose_rankings import diagnose
+from tasks.evaluation.headline_figures import headline
 from tasks.evaluation.measure_champion import measure_champion
 from tasks.evaluation.queries import read_queries, retrieve
 from tasks.evaluation.report import (
@@ -73,6 +75,7 @@ def evaluate(workspace: Workspace, params: Params) -> None:
     misses = diagnosis.misses
     write_report(workspace, queries, found, rows, misses, scores, curves, params.evaluate)
     write_json(workspace.retrieval_metrics, values)
+    write_json(workspace.headline_metrics, headline(values))
     print_table(scores, f"{len(rankings)} queries of split {queries.split}", params)
     if values["known"]:
         console.print(

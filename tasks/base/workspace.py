@@ -129,6 +129,11 @@ class Workspace:
         return self.root / "artifacts/ingestion.json"
 
     @property
+    def headline_metrics(self) -> Path:
+        """JSON: the ten figures that a person compares."""
+        return self.root / "metrics/headline.json"
+
+    @property
     def retrieval_metrics(self) -> Path:
         """JSON: both protocols, slices, misses, baselines."""
         return self.root / "metrics/retrieval.json"

@@ -75,7 +75,7 @@ json.dump({'AP': {'50': 0.75}, 'queries': 8}, open('metrics/detection.json', 'w'
 open('reports/detection/predictions.png', 'wb').write(b'png')
 open('detect.out', 'w').write('1')
 """
-    root = project({"detect": script})
+    root = project(counted("compose_queries") | {"detect": script})
     artifacts = left(detect(root, return_state=True))
     assert json.loads(artifacts["detect-figures"]) == [
         {"figure": "AP.50", "value": 0.75},
@@ -167,7 +167,7 @@ def test_a_stopped_flow_leaves_no_process(
 ) -> None:
     from prefect.settings import get_current_settings
 
-    root = project({"detect": LASTING})
+    root = project(counted("compose_queries") | {"detect": LASTING})
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     with subprocess.Popen(
         [sys.executable, *command],

@@ -35,6 +35,16 @@ def metrics(workspace: Workspace) -> Any:
     return json.loads(workspace.retrieval_metrics.read_text(encoding="utf-8"))
 
 
+def test_the_headline_is_ten_of_the_figures(evaluated: Workspace) -> None:
+    found = metrics(evaluated)
+    headline = json.loads(evaluated.headline_metrics.read_text(encoding="utf-8"))
+    assert len(headline) == 10
+    assert headline["mAP@10"] == round(found["corrected"]["top10"]["mAP"]["mean"], 4)
+    plain = [values["coverage"]["mean"] for values in found["baselines"].values()]
+    assert headline["plain cov"] == round(max(plain), 4)
+    assert headline["queries"] == found["queries"]["count"]
+
+
 def labels(workspace: Workspace, split: str) -> dict[str, list[str]]:
     manifest = read_manifest(workspace.manifest)
     rows = manifest[manifest["split"] == split]
