@@ -1,5 +1,6 @@
 """The open-set score's model, fitted on trials: logistic regression, boosted trees, threshold."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ _TRIED = 0.3
 
 
 _FOLDS = 10
-"""Folds of the cross-validation, in the order of the trials: an instance's two stay together."""
+"""Folds of the cross-validation, over products: the shop meets others than those of the fit."""
 
 
 def fit_open_set(found: Trials, false_accepts: float) -> OpenSetSettings | None:
@@ -41,8 +42,10 @@ def fit_open_set(found: Trials, false_accepts: float) -> OpenSetSettings | None:
 
     A logistic regression of the features, and small trees that are boosted from it (Friedman 2001),
     in which features interact: skew tells something only where there are inliers. The threshold
-    comes from cross-validated probabilities: on the trials that fitted it a model accepts fewer
-    unknown products than on later ones.
+    comes from cross-validated probabilities, each of a model that saw no trial of its product: on
+    the products that fitted it a model accepts fewer unknown ones than on later ones. As in
+    cross-conformal prediction (Vovk 2015) it is the quantile of n + 1 probabilities, one more than
+    were seen, so that few trials do not promise what they cannot know.
 
     Args:
         found: the trials of one modality.
@@ -51,18 +54,26 @@ def fit_open_set(found: Trials, false_accepts: float) -> OpenSetSettings | None:
     Returns:
         Weights, trees and threshold; None without at least one trial of either outcome.
     """
-    from sklearn.model_selection import cross_val_predict
+    from sklearn.model_selection import GroupKFold, cross_val_predict
 
     if found.known.all() or not found.known.any():
         return None
     model = _boosted(len(found.known)).fit(found.features, found.known)
-    rarest = int(min(found.known.sum(), (~found.known).sum()))
     probabilities = (
-        cross_val_predict(model, found.features, found.known, cv=_FOLDS, method="predict_proba")
-        if rarest >= _FOLDS
+        cross_val_predict(
+            model,
+            found.features,
+            found.known,
+            groups=found.products,
+            cv=GroupKFold(_FOLDS),
+            method="predict_proba",
+        )
+        if len(np.unique(found.products)) >= _FOLDS
         else model.predict_proba(found.features)
     )
-    threshold = float(np.quantile(probabilities[~found.known, 1], 1 - false_accepts))
+    strangers = probabilities[~found.known, 1]
+    rank = min(math.ceil((len(strangers) + 1) * (1 - false_accepts)), len(strangers))
+    threshold = float(np.sort(strangers)[rank - 1])
     weights, trees = _readable(model)
     return OpenSetSettings(weights=weights, trees=trees, threshold=round(threshold, 6))
 

@@ -36,27 +36,34 @@ class Trials:
         features: `unbundle.ranking.open_set_model.FEATURES` float64 `[T, S]`.
         known: bool `[T]`, whether the product was in the gallery.
         modalities: of the queries, `[T]`.
+        products: what was searched for, `[T]`.
     """
 
     features: NDArray[np.float64]
     known: NDArray[np.bool_]
     modalities: NDArray[np.str_]
+    products: NDArray[np.str_]
 
     @classmethod
     def joined(cls, parts: Sequence["Trials"]) -> "Trials":
         """The trials of several queries in one, in their order."""
-        empty = cls(np.zeros((0, len(FEATURES))), np.zeros(0, bool), np.zeros(0, str))
+        empty = cls(
+            np.zeros((0, len(FEATURES))), np.zeros(0, bool), np.zeros(0, str), np.zeros(0, str)
+        )
         parts = [empty, *parts]
         return cls(
             np.concatenate([part.features for part in parts]),
             np.concatenate([part.known for part in parts]),
             np.concatenate([part.modalities for part in parts]),
+            np.concatenate([part.products for part in parts]),
         )
 
     def of(self, modalities: Sequence[Modality]) -> "Trials":
         """The trials of queries with these modalities."""
         mine = np.isin(self.modalities, modalities)
-        return Trials(self.features[mine], self.known[mine], self.modalities[mine])
+        return Trials(
+            self.features[mine], self.known[mine], self.modalities[mine], self.products[mine]
+        )
 
 
 def products(
@@ -109,7 +116,7 @@ def trials(
         Two trials per instance, with its product first.
     """
     cosines = term_scores(heads, parts)
-    rows, outcomes = [], []
+    rows, outcomes, searched = [], [], []
     for row, product in enumerate(shown):
         mine = gallery == product
         if product is None or not mine.any() or mine.all():
@@ -124,10 +131,12 @@ def trials(
             count = reranker.keypoints[row]
             rows.append(open_set_features(Nearest(anew, labels, terms, between, evidence, count)))
             outcomes.append(known)
+            searched.append(product)
     return Trials(
         np.asarray(rows, np.float64).reshape(-1, len(FEATURES)),
         np.asarray(outcomes, bool),
         np.full(len(outcomes), modality),
+        np.asarray(searched, str),
     )
 
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tasks.calibration.fit_open_set_score import fit_open_set
 from tasks.calibration.keypoint_matches import StoredReranker
@@ -83,7 +84,14 @@ def _separable(count: int, overlap: float) -> Trials:
     known = np.arange(count) % 2 == 0
     score = np.where(known, 0.8, 0.4) + rng.normal(0, overlap, count)
     features = np.stack([score, score / 2, *[np.full(count, 0.9)] * (len(FEATURES) - 2)], axis=1)
-    return Trials(features, known, np.full(count, "both"))
+    return _both(features, known)
+
+
+def _both(features: NDArray[np.float64], known: NDArray[np.bool_], each: int = 2) -> Trials:
+    """Trials of photo and title, `each` in a row of one product."""
+    count = len(known)
+    products = np.asarray([f"product {place // each}" for place in range(count)])
+    return Trials(features, known, np.full(count, "both"), products)
 
 
 def test_the_threshold_keeps_the_wanted_rate_of_false_accepts() -> None:
@@ -105,7 +113,7 @@ def _noisy(count: int, seed: int) -> Trials:
     known = np.arange(count) % 2 == 0
     features = rng.normal(size=(count, len(FEATURES)))
     features[:, 0] += known
-    return Trials(features, known, np.full(count, "both"))
+    return _both(features, known)
 
 
 def test_the_threshold_holds_for_strangers_that_the_fit_has_not_seen() -> None:
@@ -120,6 +128,29 @@ def test_the_threshold_holds_for_strangers_that_the_fit_has_not_seen() -> None:
     assert np.mean(rates) == pytest.approx(0.3, abs=0.02)
 
 
+def test_the_threshold_holds_for_products_that_the_fit_has_not_seen() -> None:
+    """Folds of trials instead of products let half of the strangers pass."""
+    rates = []
+    for seed in range(6):
+        fitted = fit_open_set(_own_scores(320, seed), false_accepts=0.3)
+        assert fitted is not None
+        found = measure(_own_scores(3200, 100 + seed), {"both": fitted})
+        assert found is not None
+        rates.append(found["false_accepts"])
+    assert 0.2 < np.mean(rates) < 0.36
+
+
+def _own_scores(count: int, seed: int, each: int = 16) -> Trials:
+    """Each product has scores of its own, and features that a model can know it by."""
+    rng = np.random.default_rng(seed)
+    known = np.arange(count) % 2 == 0
+    features = np.zeros((count, len(FEATURES)))
+    features[:, 1:7] = np.repeat(rng.uniform(size=(count // each, 6)), each, axis=0)
+    usual = np.repeat(rng.normal(size=count // each), each)
+    features[:, 0] = 2 * usual + 1.5 * known + rng.normal(0, 0.3, count)
+    return _both(features, known, each)
+
+
 def test_signs_count_together() -> None:
     """Features interact: skew tells something only where there are inliers."""
     rng = np.random.default_rng(4)
@@ -127,9 +158,9 @@ def test_signs_count_together() -> None:
     features = rng.normal(size=(1200, len(FEATURES)))
     features[:, 0] *= np.where(features[:, 1] > 0, 1, 6)
     features[:, 0] += np.where(known & (features[:, 1] > 0), 3, 0)
-    fitted = fit_open_set(Trials(features[:800], known[:800], np.full(800, "both")), 0.3)
+    fitted = fit_open_set(_both(features[:800], known[:800]), 0.3)
     assert fitted is not None
-    rest = Trials(features[800:], known[800:], np.full(400, "both"))
+    rest = _both(features[800:], known[800:])
     together = measure(rest, {"both": fitted})
     alone = measure(rest, {"both": fitted.model_copy(update={"trees": ()})})
     assert together is not None
@@ -145,7 +176,7 @@ def test_few_trials_are_calibrated_all_the_same() -> None:
 
 def test_one_kind_of_trials_calibrates_nothing() -> None:
     found = _separable(10, 0.1)
-    alone = Trials(found.features, np.ones_like(found.known), found.modalities)
+    alone = _both(found.features, np.ones_like(found.known))
     assert fit_open_set(alone, 0.1) is None
     assert measure(alone, {}) is None
 
@@ -154,7 +185,7 @@ def test_trials_of_a_modality_without_calibration_do_not_count() -> None:
     fitted = fit_open_set(_separable(400, 0.2), false_accepts=0.1)
     assert fitted is not None
     titled = _separable(40, 0.2)
-    photos = Trials(titled.features, ~titled.known, np.full(40, "photo"))
+    photos = replace(titled, known=~titled.known, modalities=np.full(40, "photo"))
     known = {"both": fitted}
     both = measure(Trials.joined([titled, photos]), known)
     assert both == measure(titled, known)
