@@ -23,7 +23,8 @@ from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
-from tasks.calibration.encoded_queries import StoredPhotos, title_frequencies
+from tasks.calibration.encoded_queries import StoredPhotos
+from tasks.calibration.fit_untrained_parts import fit_untrained_parts
 from tasks.data.splits import rows_of
 from tasks.evaluation.ablation_rankings import AblationData, keypoints_of, other_boxes, rank, scored
 from tasks.evaluation.ablation_table import write_table
@@ -40,7 +41,6 @@ from tasks.tokens.token_files import FeatureStore
 from unbundle.base.atomic import atomic_file
 from unbundle.base.errors import UserError
 from unbundle.encoding.capture_inputs import Arrays
-from unbundle.encoding.hashed_tfidf import HashedTfidf
 from unbundle.encoding.model_bundle import TOKENIZER
 
 _KINDS = {"unbundle": CaptureForPretraining, "release": ReleaseForPretraining}
@@ -116,15 +116,15 @@ def _stored(
         return [output.numpy() for output in outputs]
 
     store = FeatureStore.open(workspace.features)
+    untrained = fit_untrained_parts(store, material.manifest, params.export.lexical_dimension)
     if row.boxes != "detector":
         manifest = material.manifest.set_index("id")
         asked = pd.concat([material.dev, material.queries.frame]).drop_duplicates("id")
         boxes = other_boxes(asked, store.index, row.boxes)
         gallery = store.index[store.index["id"].isin(set(material.gallery["id"]))]
         store = extract(workspace, pd.concat([gallery, boxes]), manifest, params.features)
-    tfidf = HashedTfidf(title_frequencies(material.manifest), params.export.lexical_dimension)
     longest = params.pretrain.model.title_tokens
-    return StoredPhotos(store, run, tokenizer, longest, tfidf, params.features.batch)
+    return StoredPhotos(store, run, tokenizer, longest, untrained, params.features.batch)
 
 
 def _from_arguments(workspace: Workspace, params: Params) -> None:

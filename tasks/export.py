@@ -12,8 +12,8 @@ from tasks.base.params import Params
 from tasks.base.progress import console
 from tasks.base.stage_command import run_stage
 from tasks.base.workspace import Workspace
-from tasks.calibration.encoded_queries import title_frequencies
 from tasks.calibration.fit import fit, fitted_keypoints
+from tasks.calibration.fit_untrained_parts import fit_untrained_parts
 from tasks.calibration.keypoint_matches import keypoint_settings
 from tasks.data.composed_queries import read_rows
 from tasks.model_bundle.choose_precision import choose_precision, stored_photos
@@ -28,7 +28,6 @@ from tasks.model_bundle.parity import parity_line
 from tasks.tokens.token_files import FeatureStore
 from unbundle.base.atomic import atomic_folder
 from unbundle.encoding.model_bundle import (
-    IDF,
     PROJECTION,
     BundleContent,
     EmbeddingSettings,
@@ -57,7 +56,8 @@ def export(workspace: Workspace, params: Params) -> None:
             manifest, workspace.catalogue, store, local, params.export.calibration_photos
         )
         np.save(folder / PROJECTION, projection, allow_pickle=False)
-        np.save(folder / IDF, title_frequencies(manifest), allow_pickle=False)
+        untrained = fit_untrained_parts(store, manifest, params.export.lexical_dimension)
+        untrained.save(folder)
         stored = stored_photos(store, folder, params)
         iou = params.evaluate.match_iou
         fitted = fit(stored, manifest, params.export, iou, keypoints, local)
@@ -74,7 +74,7 @@ def export(workspace: Workspace, params: Params) -> None:
             declined_int8=served.declined,
             embedding=EmbeddingSettings(
                 parts=PARTS,
-                dimensions=networks.dimensions(PARTS, params.export.lexical_dimension),
+                dimensions=networks.dimensions(PARTS, untrained),
                 weights=fitted.weights,
                 fitted_on=fitted.fitted_on,
             ),

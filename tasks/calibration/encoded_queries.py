@@ -17,7 +17,7 @@ from unbundle.encoding.capture_inputs import (
     encode,
     title_tokenizer,
 )
-from unbundle.encoding.hashed_tfidf import HashedTfidf, inverse_document_frequencies
+from unbundle.encoding.untrained_parts import UntrainedParts
 from unbundle.ranking.embedding_parts import Modality, Vectors
 from unbundle.vision.boxes import Boxes
 
@@ -47,7 +47,7 @@ class StoredPhotos:
         network: CAPTURE.
         tokenizer: of the titles.
         title_tokens: longest title.
-        tfidf: of the titles' words.
+        untrained: what gives the parts beside CAPTURE's.
         batch: proposals at once.
     """
 
@@ -57,11 +57,11 @@ class StoredPhotos:
         network: Network,
         tokenizer: Tokenizer,
         title_tokens: int,
-        tfidf: HashedTfidf,
+        untrained: UntrainedParts,
         batch: int,
     ) -> None:
         self._store, self._network, self._batch = store, network, batch
-        self._tfidf = tfidf
+        self._untrained = untrained
         self._tokenizer = title_tokenizer(tokenizer, title_tokens)
         self._rows = store.rows_by_id()
 
@@ -96,9 +96,7 @@ class StoredPhotos:
             chosen = rows[start : start + self._batch]
             named = titles[start : start + self._batch]
             visual = stored_visual(self._store, chosen, photo)
-            heads = encode(
-                visual, named, self._tokenizer, self._tfidf, self._network, self._store.channels
-            )
+            heads = encode(visual, named, self._tokenizer, self._untrained, self._network)
             blocks.append(heads.vectors)
         return {head: np.concatenate([block[head] for block in blocks]) for head in blocks[0]}
 
@@ -111,9 +109,3 @@ def stored_visual(store: FeatureStore, rows: Sequence[int], photo: bool = True) 
         np.repeat(store.geometry[rows][:, None], tokens.shape[1], axis=1),
         np.full(tokens.shape[:2], photo, np.int64),
     )
-
-
-def title_frequencies(manifest: pd.DataFrame) -> NDArray[np.float16]:
-    """Inverse document frequencies of what the catalogue's own titles say, for `HashedTfidf`."""
-    own = manifest[manifest["split"].isin(["train", "gallery"])]
-    return inverse_document_frequencies(own["caption"])

@@ -17,7 +17,7 @@ from tasks.metrics.ranking import bootstrap
 from tasks.tokens.token_files import FeatureStore
 from unbundle.base.atomic import atomic_folder, write_json
 from unbundle.base.errors import UserError
-from unbundle.ranking.embedding_parts import seen_parts
+from unbundle.ranking.embedding_parts import unit
 
 BASELINES = {
     "image": "image only (raw feature)",
@@ -76,7 +76,7 @@ def _baselines(workspace: Workspace, material: AblationData) -> pd.DataFrame:
     rows = store.rows_by_id()
 
     def raw(places: list[int]) -> np.ndarray:
-        return seen_parts(store.tokens(places)[:, 0].astype(np.float32), store.channels)["raw"]
+        return unit(store.tokens(places)[:, 0, : store.channels].astype(np.float32))
 
     captions = material.gallery["caption"].tolist()
     best = [rows[photo][0] for photo in material.gallery["id"]]

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from tokenizers import Tokenizer
 
@@ -19,16 +18,15 @@ from tasks.tokens.token_files import FeatureStore
 from unbundle.base.errors import UserError
 from unbundle.base.onnx_session import open_session
 from unbundle.encoding.capture_inputs import OUTPUTS
-from unbundle.encoding.hashed_tfidf import HashedTfidf
 from unbundle.encoding.model_bundle import (
     CAPTURE,
-    IDF,
     TOKENIZER,
     Int8Cost,
     Int8Figures,
     Parity,
     PrecisionSettings,
 )
+from unbundle.encoding.untrained_parts import UntrainedParts
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,14 @@ class ServedPrecision:
 
 
 def stored_photos(store: FeatureStore, folder: Path, params: Params) -> StoredPhotos:
-    """The proposals of a store with CAPTURE, tokenizer and frequencies of a bundle's folder."""
+    """The proposals of a store, encoded by what a bundle's folder holds."""
     capture = open_session(folder / CAPTURE)
     return StoredPhotos(
         store,
         lambda inputs: capture.run(list(OUTPUTS), inputs),
         Tokenizer.from_file(str(folder / TOKENIZER)),
         params.pretrain.model.title_tokens,
-        HashedTfidf(np.load(folder / IDF), params.export.lexical_dimension),
+        UntrainedParts.open(folder, params.export.lexical_dimension),
         params.features.batch,
     )
 

@@ -34,6 +34,7 @@ from unbundle.encoding.model_bundle import (
     DetectorSettings,
     Parity,
 )
+from unbundle.encoding.untrained_parts import UntrainedParts
 from unbundle.vision.imaging import Photo, crops, letterbox, normalise, open_photo
 
 FILES = {"detector": DETECTOR, "backbone": BACKBONE, "capture": CAPTURE}
@@ -50,10 +51,13 @@ class NetworkSettings:
     backbone: BackboneSettings
     capture: CaptureSettings
 
-    def dimensions(self, parts: Sequence[str], lexical: int) -> tuple[int, ...]:
-        """Numbers in each of some parts of the embedding, of `lexical` as params have it."""
-        channels, size = self.backbone.channels, self.backbone.dimension
-        sizes = {"raw": channels, "colour": size - channels, "lexical": lexical}
+    def dimensions(self, parts: Sequence[str], untrained: UntrainedParts) -> tuple[int, ...]:
+        """Numbers in each of some parts of the embedding."""
+        sizes = {
+            "raw": untrained.axes.shape[1],
+            "colour": self.backbone.dimension - self.backbone.channels,
+            "lexical": untrained.tfidf.dimension,
+        }
         return tuple(sizes.get(part, self.capture.dimension) for part in parts)
 
 

@@ -122,6 +122,7 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
     onnx.save(_capture(rng), folder / "capture.onnx")
     _tokenizer().save(str(folder / "tokenizer.json"))
     np.save(folder / "keypoints.npy", np.eye(128, 16, dtype=np.float32))
+    np.save(folder / "axes.npy", np.eye(CHANNELS, dtype=np.float16))
     titles = [f"red cream {number}" for number in range(6)]
     np.save(folder / "idf.npy", inverse_document_frequencies(titles))
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from unbundle.encoding.hashed_tfidf import HashedTfidf
-from unbundle.ranking.embedding_parts import Vectors, seen_parts
+from unbundle.encoding.untrained_parts import UntrainedParts
+from unbundle.ranking.embedding_parts import Vectors
 
 OUTPUTS = ("visual_head", "text_head", "read", "alignment", "joint")
 """Of `capture.onnx`: float32 `[N, d]` each, `alignment` `[N, T]`."""
@@ -70,9 +71,8 @@ def encode(
     visual: Visual,
     titles: Sequence[str],
     tokenizer: Tokenizer,
-    tfidf: HashedTfidf,
+    untrained: UntrainedParts,
     network: Network,
-    channels: int,
 ) -> Heads:
     """The heads that a query's or a gallery's vectors are made of.
 
@@ -80,9 +80,8 @@ def encode(
         visual: of N instances.
         titles: one each; a blank one is none.
         tokenizer: that truncates and pads, see `title_tokenizer`.
-        tfidf: of the titles' words.
+        untrained: what gives the parts beside CAPTURE's.
         network: CAPTURE.
-        channels: how many of a token's numbers are the feature map's; the others are the colours.
     """
     encodings = _encodings(titles, tokenizer)
     inputs = _inputs(visual, encodings)
@@ -91,7 +90,8 @@ def encode(
         inputs[mask].any(axis=1, keepdims=True).astype(np.float32)
         for mask in ("visual_mask", "attention_mask")
     )
-    parts = seen_parts(inputs["visual"][:, 0], channels)
+    parts = untrained.seen(inputs["visual"][:, 0])
+    alignment = by_name["alignment"]
     return Heads(
         {
             **{part: vectors * seen for part, vectors in parts.items()},
@@ -99,10 +99,10 @@ def encode(
             "text": by_name["text_head"] * titled,
             "read": by_name["read"] * titled * seen,
             "joint": by_name["joint"],
-            "lexical": tfidf.encode([title for title, _ in encodings]),
-            "lexical_read": _lexical_read(tfidf, encodings, by_name["alignment"]) * seen,
+            "lexical": untrained.tfidf.encode([title for title, _ in encodings]),
+            "lexical_read": _lexical_read(untrained.tfidf, encodings, alignment) * seen,
         },
-        by_name["alignment"],
+        alignment,
     )
 
 

@@ -60,7 +60,7 @@ class HashedTfidf:
     """
 
     def __init__(self, idf: NDArray[np.floating], dimension: int) -> None:
-        self._idf = idf.astype(np.float32)
+        self.idf = idf.astype(np.float32)
         self.dimension = dimension
 
     def encode(self, titles: Sequence[str]) -> Vectors:
@@ -86,7 +86,7 @@ class HashedTfidf:
         if not len(found.bucket):
             return rows
         places = (found.place % np.uint64(self.dimension)).astype(np.int64)
-        values = found.sign * self._idf[found.bucket, None]
+        values = found.sign * self.idf[found.bucket, None]
         sums = np.concatenate([np.zeros((len(shares), 1), np.float32), shares.cumsum(axis=1)], 1)
         first, last = found.span.T
         means = (sums[:, last] - sums[:, first]) / (last - first)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from unbundle.base.atomic import write_json
 from unbundle.base.errors import UserError
+from unbundle.encoding.untrained_parts import AXES, IDF
 from unbundle.ranking.embedding_parts import PARTS, TERMS, Modality
 from unbundle.ranking.open_set_model import FEATURES, Tree
 from unbundle.vision.keypoints import KeypointSettings
@@ -22,8 +23,7 @@ BACKBONE = "backbone.onnx"
 CAPTURE = "capture.onnx"
 TOKENIZER = "tokenizer.json"
 PROJECTION = "keypoints.npy"
-IDF = "idf.npy"
-FILES = (DETECTOR, BACKBONE, CAPTURE, TOKENIZER, PROJECTION, IDF)
+FILES = (DETECTOR, BACKBONE, CAPTURE, TOKENIZER, PROJECTION, AXES, IDF)
 
 
 class BundleFormatError(UserError):
@@ -205,7 +205,7 @@ class BundleContent(BundleSection):
     @model_validator(mode="after")
     def _as_the_networks_give(self) -> Self:
         sizes = {
-            "raw": self.backbone.channels,
+            "raw": self.embedding.dimension_of("raw"),
             "colour": self.backbone.dimension - self.backbone.channels,
             "lexical": self.embedding.dimension_of("lexical"),
         }

@@ -23,10 +23,10 @@ from unbundle.encoding.capture_inputs import (
     title_tokenizer,
 )
 from unbundle.encoding.encoded_query import EncodedQuery, Word
-from unbundle.encoding.hashed_tfidf import HashedTfidf
 from unbundle.encoding.image_encoder import ImageEncoder, Proposals
-from unbundle.encoding.model_bundle import CAPTURE, IDF, PROJECTION, TOKENIZER, Bundle
+from unbundle.encoding.model_bundle import CAPTURE, PROJECTION, TOKENIZER, Bundle
 from unbundle.encoding.query_observer import NOBODY, Observer
+from unbundle.encoding.untrained_parts import UntrainedParts
 from unbundle.ranking.embedding_parts import Vectors, join_parts, modality, query_vectors
 from unbundle.vision.boxes import Boxes
 from unbundle.vision.imaging import Photo
@@ -60,8 +60,8 @@ class Encoder:
         tokenizer = Tokenizer.from_file(str(bundle.folder / TOKENIZER))
         self._tokenizer = title_tokenizer(tokenizer, bundle.capture.title_tokens)
         self._projection = np.load(bundle.folder / PROJECTION, allow_pickle=False)
-        idf = np.load(bundle.folder / IDF, allow_pickle=False)
-        self._tfidf = HashedTfidf(idf, bundle.embedding.dimension_of("lexical"))
+        lexical = bundle.embedding.dimension_of("lexical")
+        self._untrained = UntrainedParts.open(bundle.folder, lexical)
         # A network's first run plans its memory: no client should wait for it.
         side = bundle.detector.image_size
         self.encode(np.zeros((side, side, 3), np.uint8))
@@ -156,14 +156,13 @@ class Encoder:
 
     def _heads(self, visual: Visual | None, captions: Sequence[str], observer: Observer) -> Heads:
         visual = visual or self._no_visual(len(captions))
-        channels = self.bundle.backbone.channels
 
         def run(inputs: Arrays) -> Sequence[NDArray[np.float32]]:
             with observer.span("capture"):
                 outputs: list[NDArray[np.float32]] = self._capture.run(list(OUTPUTS), inputs)
             return outputs
 
-        return encode(visual, captions, self._tokenizer, self._tfidf, run, channels)
+        return encode(visual, captions, self._tokenizer, self._untrained, run)
 
 
 def _unknown(title: Encoding) -> float:

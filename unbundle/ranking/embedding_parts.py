@@ -35,21 +35,14 @@ TERMS = {
 }
 """By term: the query's head, and the gallery's part that it is compared with."""
 
+UNTRAINED = ("raw", "lexical")
+"""Terms of the plain search: what no training is needed for."""
+
 
 def unit(vectors: Vectors) -> Vectors:
     """Scale each row of `[N, d]` to Euclidean length 1; a zero row stays zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
-
-
-def seen_parts(pooled: Vectors, channels: int) -> dict[str, Vectors]:
-    """The parts that the backbone gives by itself, unit rows, of its pooled tokens.
-
-    Args:
-        pooled: `[N, D]`: the first token of each instance.
-        channels: how many of its numbers are the feature map's; the others are the colours.
-    """
-    return {"raw": unit(pooled[:, :channels]), "colour": unit(pooled[:, channels:])}
 
 
 def modality(has_photo: bool, has_title: bool) -> Modality:

@@ -23,10 +23,10 @@ from unbundle.encoding.capture_inputs import (
     capture_inputs,
     title_tokenizer,
 )
-from unbundle.encoding.hashed_tfidf import HashedTfidf
 from unbundle.encoding.image_encoder import ImageEncoder
-from unbundle.encoding.model_bundle import CAPTURE, IDF, TOKENIZER, Bundle
+from unbundle.encoding.model_bundle import CAPTURE, TOKENIZER, Bundle
 from unbundle.encoding.query_encoder import Encoder
+from unbundle.encoding.untrained_parts import UntrainedParts
 from unbundle.vision.imaging import Photo
 
 TITLES = ["red cream", "  red cream\n", "", " ", "\u3000面霜 unknown words\t", "red " * 40]
@@ -63,13 +63,13 @@ def ask(encoder: Encoder, tmp_path: Path) -> Ask:
         store = see(rows, tmp_path, bundle.folder, bundle.detector, bundle.backbone)
         tokenizer = Tokenizer.from_file(str(bundle.folder / TOKENIZER))
         longest = bundle.capture.title_tokens
-        tfidf = HashedTfidf(np.load(bundle.folder / IDF), bundle.embedding.dimension_of("lexical"))
+        untrained = UntrainedParts.open(bundle.folder, bundle.embedding.dimension_of("lexical"))
 
         def run(inputs: Arrays) -> list[NDArray[Any]]:
             outputs: list[NDArray[Any]] = capture.run(list(OUTPUTS), inputs)
             return outputs
 
-        photos = StoredPhotos(store, run, tokenizer, longest, tfidf, 64)
+        photos = StoredPhotos(store, run, tokenizer, longest, untrained, 64)
         return photos, rows
 
     return stored

@@ -62,7 +62,8 @@ def test_keys_of_a_newer_exporter_are_ignored(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["detector.onnx", "backbone.onnx", "capture.onnx", "tokenizer.json", "idf.npy"]
+    "name",
+    ["detector.onnx", "backbone.onnx", "capture.onnx", "tokenizer.json", "idf.npy", "axes.npy"],
 )
 def test_a_changed_or_missing_file_is_named(folder: Path, name: str) -> None:
     with (folder / name).open("ab") as file:
