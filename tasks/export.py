@@ -97,6 +97,8 @@ def _report(workspace: Workspace, params: Params, content: BundleContent) -> Non
         console.print(f"  more than promote.max_int8_loss, {limit}: the networks stay fp32")
     weights = content.embedding.weights["both"]
     console.print(f"  weights of the terms: {weights} → {workspace.bundle}")
+    if content.embedding.plain:
+        console.print("  the plain search: no trained term earns its place on the dev queries")
 
 
 def _int8_line(figures: Int8Figures) -> str:

@@ -18,6 +18,9 @@ from unbundle.ranking.fusion import interleave
 PAIRS = 4
 """Times that the queries are split for `fit_weights`; each gives two fits of half the cost."""
 
+PLAIN_SHARES = (1.0, 0.35, 2.0)
+"""Of the raw feature in a plain search, beside words that count 1."""
+
 FEWEST = 4
 """Queries in a half: fewer say nothing of ten weights."""
 
@@ -99,8 +102,7 @@ def fit_weights(
         grid: the weights that are tried for each term.
     """
     used = [term for term in start if start[term] > 0]
-    plain = {term: float(term in used and term in UNTRAINED) for term in start}
-    fixed = [dict(start)] + ([plain] if any(plain.values()) else [])
+    fixed = [dict(start), *_plain(start)]
     if len(queries) < 2 * FEWEST:
         return _best_of(fixed, _Judge(queries, scores, answers, used))
     # The same halves for every network: two fits of one catalogue differ by what they are fits of.
@@ -121,6 +123,14 @@ def fit_weights(
         means = {term: float(np.mean([share[term] for share in shares])) for term in start}
         return {term: round(mean / max(means.values()), 4) for term, mean in means.items()}
     return _best_of(fixed, _Judge(queries, scores, answers, used))
+
+
+def _plain(start: Mapping[str, float]) -> list[dict[str, float]]:
+    """Weights of the untrained terms alone, by how much the raw feature counts beside the words."""
+    none = dict.fromkeys(start, 0.0)
+    own = [term for term in UNTRAINED if start.get(term, 0) > 0]
+    trials = [none | dict.fromkeys(own, 1.0) | {"raw": share} for share in PLAIN_SHARES]
+    return trials if len(own) == len(UNTRAINED) else [none | {term: 1.0} for term in own]
 
 
 def _best_of(trials: Sequence[dict[str, float]], judged: "_Judge") -> dict[str, float]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from unbundle.base.atomic import write_json
 from unbundle.base.errors import UserError
 from unbundle.encoding.untrained_parts import AXES, IDF
-from unbundle.ranking.embedding_parts import PARTS, TERMS, Modality
+from unbundle.ranking.embedding_parts import PARTS, TERMS, UNTRAINED, Modality
 from unbundle.ranking.open_set_model import FEATURES, Tree
 from unbundle.vision.keypoints import KeypointSettings
 
@@ -100,6 +100,13 @@ class EmbeddingSettings(BundleSection):
     """One weight per term of `unbundle.ranking.embedding_parts.TERMS`, by what a query has."""
     fitted_on: FittedOn | None = None
     """None for the weights of the params."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether photo and title are ranked by untrained terms alone."""
+        return not any(
+            weight for term, weight in self.weights["both"].items() if term not in UNTRAINED
+        )
 
     def dimension_of(self, part: str) -> int:
         """Numbers of a part."""
@@ -295,3 +302,12 @@ def bundle_folders(folder: Path) -> list[Path]:
     if (folder / SETTINGS).exists():
         return [folder]
     return sorted(path.parent for path in folder.glob(f"*/{SETTINGS}"))
+
+
+def is_plain(folder: Path) -> bool:
+    """Whether a bundle ranks by untrained terms alone; no where its settings cannot be read."""
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        return EmbeddingSettings.model_validate(settings["embedding"]).plain
+    except (OSError, ValueError, LookupError, TypeError):
+        return False

@@ -9,7 +9,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.table import Table
 
-from unbundle.encoding.model_bundle import bundle_folders
+from unbundle.encoding.model_bundle import bundle_folders, is_plain
 from unbundle.index.milvus_database import CHAMPION, PREVIOUS, Collection, Database, shown
 
 METRICS = ("mAP@", "coverage@")
@@ -30,6 +30,8 @@ class Version:
     """Of the bundle's folder; None where it is gone, and the index cannot serve."""
     vector_bytes: int
     """Of the vectors alone."""
+    plain: bool
+    """Whether it ranks by untrained terms alone."""
 
     @property
     def size(self) -> int:
@@ -62,13 +64,17 @@ class History:
         """
         folders = {folder.name: folder for folder in bundle_folders(bundles)}
         sizes = {name: _size(folder) for name, folder in folders.items()}
+        plain = {name for name, folder in folders.items() if is_plain(folder)}
         return cls(
             database.version,
             shown(database.uri),
             str(bundles),
             database.target(CHAMPION),
             database.target(PREVIOUS),
-            tuple(_version(item, sizes.get(item.bundle)) for item in database.collections()),
+            tuple(
+                _version(item, sizes.get(item.bundle), item.bundle in plain)
+                for item in database.collections()
+            ),
             tuple(folders),
         )
 
@@ -85,6 +91,8 @@ class History:
             console.print(self._table())
         console.print(f"bundles in {self.bundles}: {', '.join(self.bundle_versions) or 'none'}")
         for version in self.versions:
+            if version.plain:
+                console.print(f"{version.index.name}: the plain search, no trained term ranks")
             if version.bundle_bytes is None and version.role != "candidate":
                 console.print(
                     f"{version.index.name}: its bundle {version.index.bundle} is gone; copy it "
@@ -124,11 +132,11 @@ def age(moment: str) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
-def _version(index: Collection, bundle_bytes: int | None) -> Version:
+def _version(index: Collection, bundle_bytes: int | None, plain: bool) -> Version:
     roles = {CHAMPION: "champion", PREVIOUS: "previous"}
     named = [role for alias, role in roles.items() if alias in index.aliases]
     role = named[0] if named else "earlier" if index.promoted else "candidate"
-    return Version(role, index, bundle_bytes, index.rows * index.dimension * _BYTES)
+    return Version(role, index, bundle_bytes, index.rows * index.dimension * _BYTES, plain)
 
 
 def _metrics(indexes: Iterable[Collection]) -> list[str]:

@@ -22,6 +22,7 @@ from tests.support.waiting import listens, until
 from unbundle.cli import main
 from unbundle.index.milvus_database import Database
 from unbundle.query.search import ProductSearch
+from unbundle.ranking.embedding_parts import TERMS
 from unbundle.terminal.status import age
 
 QUERY = {"caption": "red cream", "k": 3}
@@ -74,6 +75,22 @@ def test_status_shows_figures_age_and_size_of_what_serves_and_served(
     (folder / "bundle.json").rename(folder / "away")
     assert f"its bundle {new.bundle} is gone" in status(capsys)
     (folder / "away").rename(folder / "bundle.json")
+
+
+def test_an_index_without_a_trained_term_says_that_it_is_the_plain_search(
+    served: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = copied(served, tmp_path / "world")
+    places = "--uri", str(workspace.milvus), "--bundle", str(workspace.bundles)
+    assert "plain search" not in status(capsys, *places)
+    settings = next(workspace.bundles.iterdir()) / "bundle.json"
+    content = json.loads(settings.read_text())
+    plain = dict.fromkeys(TERMS, 0.0) | {"raw": 0.35, "lexical": 1.0}
+    content["embedding"]["weights"]["both"] = plain
+    settings.write_text(json.dumps(content))
+    assert "the plain search, no trained term ranks" in status(capsys, *places)
+    settings.write_text("{}")
+    assert "plain search" not in status(capsys, *places)
 
 
 @pytest.mark.parametrize(
