@@ -110,6 +110,16 @@ def inverse_document_frequencies(titles: Iterable[str]) -> NDArray[np.float16]:
     return (np.log((1 + total) / (1 + counts)) + 1).astype(np.float16)
 
 
+def mentions(title: str, word: str) -> bool:
+    """Whether a title holds a word, or all of several; spelling as for `HashedTfidf`."""
+    text = _folded(title)[0]
+    runs = {run.group() for run in _RUN.finditer(text)}
+    return all(
+        run.group() in (text if _UNSPACED_START.match(run.group()) else runs)
+        for run in _RUN.finditer(_folded(word)[0])
+    )
+
+
 @lru_cache(_TITLES)
 def _features(title: str) -> _Features:
     grams = list(_ngrams(title))

@@ -14,6 +14,7 @@ from unbundle.base.catalogue_cells import ID_LENGTH
 from unbundle.base.errors import UnknownIdError, UserError
 from unbundle.base.request_limits import USUAL_K
 from unbundle.encoding.encoded_query import EncodedQuery, Word
+from unbundle.encoding.hashed_tfidf import mentions
 from unbundle.encoding.model_bundle import SETTINGS, Bundle
 from unbundle.encoding.query_encoder import Encoder
 from unbundle.encoding.query_observer import NOBODY, Observer
@@ -282,10 +283,10 @@ class ProductSearch:
         reranked: Sequence[Neighbours],
         probabilities: Sequence[float | None],
     ) -> Answer:
-        words = own_words(query.words, len(query.scores))
         passing = [
             _passing(near.products[: question.depth], question.min_score) for near in reranked
         ]
+        words = own_words(query.words, [next(iter(hits), None) for hits in passing])
         first, last = question.offset, question.offset + question.k
         instances = []
         for row, (hits, known) in enumerate(zip(passing, probabilities, strict=True)):
@@ -427,16 +428,25 @@ def _ids(lists: Sequence[Sequence[Hit]]) -> list[list[str]]:
     return [[hit.id for hit in hits] for hits in lists]
 
 
-def own_words(words: Sequence[Word], instances: int) -> list[tuple[str, ...]]:
+def own_words(words: Sequence[Word], best: Sequence[Hit | None]) -> list[tuple[str, ...]]:
     """The words that name each instance's product.
 
-    A word belongs to an instance if it more likely does than not; two instances of one product
-    share their words.
+    A word belongs to an instance if it more likely does than not, and if the product that was found
+    is not named otherwise: a word that other instances' products have in label or title, and this
+    one's has not, is theirs. Two instances of one product share their words.
+
+    Args:
+        words: of the query's title.
+        best: the first hit of each instance.
     """
-    return [
-        tuple(word.text for word in words if word.belongs[row] >= _BELONGS)
-        for row in range(instances)
-    ]
+    names = ["" if hit is None else f"{hit.label} {hit.caption}" for hit in best]
+    found: list[list[str]] = [[] for _ in best]
+    for word in words:
+        named = [mentions(name, word.text) for name in names]
+        for row, own in enumerate(found):
+            if word.belongs[row] >= _BELONGS and (named[row] or not any(named)):
+                own.append(word.text)
+    return [tuple(own) for own in found]
 
 
 def _passing(hits: list[Hit], min_score: float | None) -> list[Hit]:

@@ -17,9 +17,10 @@ from PIL import Image
 from tasks.base.workspace import Workspace
 from tests.support.served_catalogue import close
 from tests.support.tiny_model_bundle import BLANK, scene, write_bundle, write_photo
-from unbundle import Answer, Instance, ProductSearch, Question, UserError
-from unbundle.encoding.encoded_query import EncodedQuery
+from unbundle import Answer, Hit, Instance, ProductSearch, Question, UserError
+from unbundle.encoding.encoded_query import EncodedQuery, Word
 from unbundle.encoding.query_observer import Observer, SpanName
+from unbundle.query.search import own_words
 from unbundle.ranking.fusion import interleave
 
 
@@ -52,6 +53,31 @@ def test_each_product_comes_once_and_best_first(search: ProductSearch) -> None:
         assert len(labels) == len(set(labels)) == 6
         assert scores == sorted(scores, reverse=True)
     assert all(len(instance.hits) == 2 for instance in search(scene([0, 4]), k=2).instances)
+
+
+def test_a_word_that_another_box_product_is_named_by_is_not_shown() -> None:
+    """However sure the alignment is; what no product is named by, and a shared brand, stay."""
+
+    def hit(label: str, caption: str) -> Hit:
+        return Hit(label, label, 1.0, caption, "")
+
+    words = [
+        Word(text, np.asarray(belongs, np.float32))
+        for text, belongs in (
+            ("AHC", [0.9, 0.9, 0.1]),
+            ("Crème", [0.9, 0.8, 0.2]),
+            ("霜", [0.6, 0.7, 0.6]),
+            ("cherry", [0.9, 0.1, 0.9]),
+            ("gift", [0.7, 0.2, 0.1]),
+        )
+    ]
+    best = [hit("AHC creme", "AHC night creme"), hit("AHC 面霜", "ahc 面霜 50ml"), None]
+    assert own_words(words, best) == [
+        ("AHC", "Crème", "cherry", "gift"),
+        ("AHC", "霜"),
+        ("cherry",),
+    ]
+    assert own_words(words, [None, None, None])[1] == ("AHC", "Crème", "霜")
 
 
 def test_paths_bytes_and_pixels_are_the_same_query(search: ProductSearch, tmp_path: Path) -> None:
