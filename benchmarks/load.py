@@ -9,7 +9,6 @@ So an answer shows which index and which model it came from, whatever it says of
 
 import argparse
 import base64
-import json
 import os
 import platform
 import shutil
@@ -30,14 +29,13 @@ import httpx
 import numpy as np
 
 from benchmarks.performance_page import PAGE, write_section
-from unbundle.base.atomic import write_json
-from unbundle.encoding.model_bundle import SETTINGS
+from unbundle.encoding.model_bundle import Bundle
 from unbundle.index.gallery_collection import Item
 from unbundle.index.milvus_database import Database
 from unbundle.terminal.bench import read_queries
 
 PREFIX = "candidate-"
-VERSION = "0123456789ab"
+CANDIDATE = "products_0123456789ab"
 PHOTOS = 16
 SAMPLES = 9
 """Points in time at which memory is told."""
@@ -68,9 +66,8 @@ def add_candidate(data: Path) -> str:
     with Database(str(data / "milvus.db")) as database:
         champion = database.gallery()
         bundle = data / "bundles" / champion.properties["bundle"]
-        name = f"products_{VERSION}"
-        properties = {"bundle": VERSION}
-        made = database.create_gallery(name, champion.dimension, champion.columns, properties)
+        properties = {"bundle": _with_one_box(bundle)}
+        made = database.create_gallery(CANDIDATE, champion.dimension, champion.columns, properties)
         for page in champion.pages():
             items = [
                 Item(
@@ -84,13 +81,19 @@ def add_candidate(data: Path) -> str:
             ]
             made.upsert(items, page.vectors, page.keypoints)
         made.flush()
-    copy = data / "bundles" / VERSION
-    shutil.copytree(bundle, copy)
-    settings = json.loads((copy / SETTINGS).read_text(encoding="utf-8"))
-    settings["version"] = VERSION
-    settings["detector"]["max_proposals"] = 1
-    write_json(copy / SETTINGS, settings)
-    return name
+    return CANDIDATE
+
+
+def _with_one_box(folder: Path) -> str:
+    """Write a bundle beside the one in `folder` that gives one box per photo; its version."""
+    copy = folder.with_name("candidate")
+    shutil.copytree(folder, copy)
+    bundle = Bundle.open(copy)
+    detector = bundle.detector.model_copy(update={"max_proposals": 1})
+    bundle.model_copy(update={"detector": detector}).write(copy)
+    version = Bundle.open(copy).version
+    copy.rename(folder.with_name(version))
+    return version
 
 
 class Load:
@@ -104,6 +107,7 @@ class Load:
         ]
         with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
             first = [client.post("/search", json=body).raise_for_status() for body in self._bodies]
+        self._champion = first[0].json()["bundle"]
         self._boxes = [len(answer.json()["instances"]) for answer in first]
         # One box is what the candidate answers, too.
         several = [place for place, boxes in enumerate(self._boxes) if boxes > 1]
@@ -144,10 +148,10 @@ class Load:
 
     def _source(self, place: int, answer: dict[str, Any]) -> str:
         hits = [hit["id"] for seen in answer["instances"] for hit in seen["hits"]]
-        candidate = answer["bundle"] == VERSION
+        candidate = answer["bundle"] != self._champion
         boxes = 1 if candidate else self._boxes[place]
         whole = (
-            (answer["collection"] == f"products_{VERSION}") == candidate
+            (answer["collection"] == CANDIDATE) == candidate
             and {identifier.startswith(PREFIX) for identifier in hits} == {candidate}
             and len(answer["instances"]) == boxes
         )

@@ -4,7 +4,6 @@ Of the stages before `ingest` there is one, which does nothing: each would take 
 night. `ingest` and `evaluate` are the real ones, on a tiny world.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -30,7 +29,7 @@ from tasks.promote import promote
 from tests.support.changing_catalogue import Shop
 from tests.support.evaluated_catalogue import write_world
 from tests.support.project_clone import change_params, clone
-from tests.support.tiny_model_bundle import write_bundle
+from tests.support.tiny_model_bundle import read_settings, write_bundle, write_settings
 
 # Waits, after its first batch, as long as there is a file `hold`.
 INGEST = """
@@ -97,12 +96,10 @@ def give_bundle(workspace: Workspace, seed: int, **weights: float) -> None:
     shutil.rmtree(workspace.bundle)
     write_bundle(workspace.bundle, seed)
     if weights:
-        path = workspace.bundle / "bundle.json"
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = read_settings(workspace.bundle)
         both = settings["embedding"]["weights"]["both"]
         settings["embedding"]["weights"]["both"] = {name: weights.get(name, 0.0) for name in both}
-        settings["version"] = f"{seed:012x}"
-        path.write_text(json.dumps(settings), encoding="utf-8")
+        write_settings(workspace.bundle, settings)
 
 
 class Night:

@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,7 +23,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from unbundle.base.atomic import write_json
 from unbundle.encoding.hashed_tfidf import inverse_document_frequencies
-from unbundle.encoding.model_bundle import FILES, FORMAT
+from unbundle.encoding.model_bundle import FILES, FORMAT, version_of
 from unbundle.ranking.embedding_parts import TERMS
 from unbundle.ranking.open_set_model import FEATURES
 from unbundle.vision.imaging import Photo
@@ -126,10 +127,8 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
     titles = [f"red cream {number}" for number in range(6)]
     np.save(folder / "idf.npy", inverse_document_frequencies(titles))
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
-    version = hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:12]
     settings = {
         "format": FORMAT,
-        "version": version,
         "sha256": digests,
         "detector": {"side": SIDE, "min_score": 0.4, "nms_iou": 0.5, "max_proposals": 8},
         "backbone": {
@@ -176,8 +175,19 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
             "capture": {"max_difference": 0.0, "min_cosine": 1.0, "top10_agreement": None},
         },
     }
-    write_json(folder / "bundle.json", settings)
+    write_settings(folder, settings)
     return folder
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """A bundle's settings, to be changed and written by `write_settings`."""
+    settings: dict[str, Any] = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    return settings
+
+
+def write_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Write `bundle.json` with the version that its content has."""
+    write_json(folder / "bundle.json", settings | {"version": version_of(settings)})
 
 
 def _weights(**weights: float) -> dict[str, float]:

@@ -19,6 +19,7 @@ from tasks.metrics.product1m_protocol import official
 from tasks.metrics.ranking import corrected
 from tasks.metrics.rankings_file import read_rankings
 from tests.support.evaluated_catalogue import write_world
+from tests.support.tiny_model_bundle import read_settings, write_settings
 from unbundle.base.errors import UserError
 
 
@@ -164,9 +165,10 @@ def test_dev_stands_in_for_test_and_shows_what_no_weight_has_seen(
     world: Workspace, tiny_params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
     relabelled(world, split=lambda _: "dev")
-    settings = json.loads((world.bundle / "bundle.json").read_text(encoding="utf-8"))
+    settings = read_settings(world.bundle)
     settings["embedding"]["fitted_on"] = {"split": "dev", "queries": 6, "half": True}
-    (world.bundle / "bundle.json").write_text(json.dumps(settings), encoding="utf-8")
+    write_settings(world.bundle, settings)
+    ingest(world, tiny_params)
     evaluate(world, tiny_params)
     assert "no labelled query of split test: the figures cover dev" in capsys.readouterr().out
     found = metrics(world)

@@ -51,7 +51,7 @@ def encoded(workspace: Workspace) -> int:
 def test_the_gallery_is_in_the_collection(workspace: Workspace, params: Params) -> None:
     ingest(workspace, params)
     receipt = Receipt.read(workspace.receipt)
-    assert (receipt.rows, receipt.dimension) == (12, 36)
+    assert (receipt.rows, receipt.dimension) == (12, 52)
     assert receipt.index == {"type": "FLAT", "metric": "IP"}
     for gallery in opened(workspace):
         assert gallery.rows.ids == [item.id for item in read_gallery(workspace.manifest)]

@@ -15,7 +15,7 @@ from tasks.index.ingestion_receipt import Receipt
 from tasks.ingest import ingest
 from tasks.promote import promote
 from tests.support.evaluated_catalogue import PROJECT, write_world
-from tests.support.tiny_model_bundle import png, scene, write_bundle
+from tests.support.tiny_model_bundle import png, read_settings, scene, write_bundle, write_settings
 from unbundle.base.errors import UserError
 from unbundle.cli import main
 from unbundle.encoding.model_bundle import SETTINGS
@@ -149,13 +149,12 @@ def test_a_worse_successor_is_refused_and_the_champion_serves_on(
     promote(world, params)
     champion, _ = aliases(world)
     new_bundle(world, seed=0)
-    settings = json.loads((world.bundle / "bundle.json").read_text(encoding="utf-8"))
+    settings = read_settings(world.bundle)
     # A query that says nothing of its photo: the last part alone, from a random projection.
     settings["embedding"]["weights"]["both"] = {
         term: float(term == "text") for term in settings["embedding"]["weights"]["both"]
     }
-    settings["version"] = "0123456789ab"
-    (world.bundle / "bundle.json").write_text(json.dumps(settings), encoding="utf-8")
+    write_settings(world.bundle, settings)
     measure(world, params)
     decision = promote(world, params)
     assert not decision.promoted

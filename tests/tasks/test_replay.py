@@ -16,7 +16,7 @@ from tasks.replay import replay_candidate
 from tests.support.documented_commands import commands, run
 from tests.support.evaluated_catalogue import PROJECT, tiny_params
 from tests.support.served_catalogue import copied
-from tests.support.tiny_model_bundle import scene, write_bundle
+from tests.support.tiny_model_bundle import read_settings, scene, write_bundle, write_settings
 from unbundle.base.errors import UserError
 from unbundle.cli import main
 from unbundle.query.search import ProductSearch, Question
@@ -63,11 +63,10 @@ def params(world: Workspace) -> Params:
 def other(world: Workspace, params: Params) -> Receipt:
     """A candidate that looks at titles alone where there is one."""
     write_bundle(world.bundle, seed=1)
-    path = world.bundle / "bundle.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings = read_settings(world.bundle)
     weights = settings["embedding"]["weights"]["both"]
     weights.update({term: float(term == "text") for term in weights})
-    path.write_text(json.dumps(settings), encoding="utf-8")
+    write_settings(world.bundle, settings)
     ingest(world, params)
     return Receipt.read(world.receipt)
 

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -232,8 +233,7 @@ class BundleContent(BundleSection):
             **self.model_dump(by_alias=True, include=set(BundleContent.model_fields) - absent),
             "sha256": {name: _digest(folder / name) for name in FILES},
         }
-        text = json.dumps(content, sort_keys=True)
-        version = hashlib.sha256(text.encode()).hexdigest()[:12]
+        version = version_of(content)
         write_json(folder / SETTINGS, {"format": FORMAT, "version": version, **content})
 
 
@@ -256,8 +256,8 @@ class Bundle(BundleContent):
 
         Raises:
             BundleFormatError: another version of unbundle wrote it.
-            UserError: the folder is no bundle, a key is missing or wrong, a file is missing or is
-                not the one that was exported.
+            UserError: the folder is no bundle, a key is missing or wrong, a file, `bundle.json`
+                itself among them, is missing or is not the one that was exported.
         """
         settings = folder / SETTINGS
         try:
@@ -277,6 +277,11 @@ class Bundle(BundleContent):
             place = ".".join(str(part) for part in problem["loc"])
             what = ": ".join(part for part in (place, problem["msg"]) if part)
             raise UserError(f"{settings}: {what}; run `dvc repro export`") from None
+        if bundle.version != version_of(raw):
+            raise UserError(
+                f"{settings}: not what was exported as {bundle.version}; copy the bundle again, or "
+                "run `dvc repro export`"
+            )
         for name in FILES:
             bundle._check(name)
         return bundle
@@ -290,6 +295,12 @@ class Bundle(BundleContent):
             raise UserError(
                 f"{path}: sha256 {digest[:12]}… differs from {SETTINGS}; copy the bundle again"
             )
+
+
+def version_of(settings: Mapping[str, Any]) -> str:
+    """Digest of a bundle's settings, its files' digests among them, in any order of the keys."""
+    content = {key: value for key, value in settings.items() if key not in ("format", "version")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _digest(path: Path) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.tiny_model_bundle import LEXICAL, write_bundle
+from tests.support.tiny_model_bundle import LEXICAL, read_settings, write_bundle, write_settings
 from unbundle.base.errors import UserError
 from unbundle.encoding.model_bundle import Bundle, BundleContent, bundle_folders
 from unbundle.ranking.embedding_parts import PARTS
@@ -20,9 +20,7 @@ BACKBONE = {"name": "b", "side": 8, "mean": [0] * 3, "std": [1] * 3, "grid": 1, 
 
 
 def change(folder: Path, **changes: Any) -> None:
-    path = folder / "bundle.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**settings, **changes}), encoding="utf-8")
+    write_settings(folder, read_settings(folder) | changes)
 
 
 def test_a_bundle_opens_with_typed_settings(tiny_bundle: Path) -> None:
@@ -79,7 +77,6 @@ def test_a_changed_or_missing_file_is_named(folder: Path, name: str) -> None:
     ("changes", "line"),
     [
         ({"format": 3}, "format 3, this version of unbundle reads 5; run `dvc repro`"),
-        ({"version": "../../etc"}, "version"),
         ({"detector": {}}, r"detector\.side"),
         (
             {"backbone": BACKBONE | {"features": 4}},
@@ -96,6 +93,29 @@ def test_a_changed_or_missing_file_is_named(folder: Path, name: str) -> None:
 def test_a_wrong_key_is_named(folder: Path, changes: dict[str, Any], line: str) -> None:
     change(folder, **changes)
     with pytest.raises(UserError, match=rf"bundle\.json: .*{line}"):
+        Bundle.open(folder)
+
+
+def test_a_version_that_is_no_digest_is_named(folder: Path) -> None:
+    settings = read_settings(folder) | {"version": "../../etc"}
+    (folder / "bundle.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(UserError, match=r"bundle\.json: version: "):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize("place", ["threshold", "weight", "size", "version"])
+def test_settings_that_were_changed_by_hand_are_refused(folder: Path, place: str) -> None:
+    settings = read_settings(folder)
+    if place == "threshold":
+        settings["detector"]["min_score"] = 0.41
+    elif place == "weight":
+        settings["embedding"]["weights"]["title"]["text"] = 0.9
+    elif place == "size":
+        settings["backbone"]["name"] = "another"
+    else:
+        settings["version"] = "0123456789ab"
+    (folder / "bundle.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(UserError, match=r"bundle\.json: not what was exported as [0-9a-f]{12}"):
         Bundle.open(folder)
 
 
