@@ -10,12 +10,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from pymilvus.exceptions import MilvusException
 from starlette.exceptions import HTTPException
 
 from unbundle.base.errors import UnknownIdError, UserError
 from unbundle.index.change_journal import JournalFullError
 from unbundle.index.columns import clip
+from unbundle.index.pymilvus_client import MilvusException
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pymilvus.exceptions import MilvusException
 
 from unbundle.base.errors import UserError
 from unbundle.index.milvus_database import CHAMPION, Database
+from unbundle.index.pymilvus_client import MilvusException
 from unbundle.query.search import ProductSearch
 
 _log = logging.getLogger("unbundle")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymilvus import MilvusClient
 
 from unbundle.base.catalogue_cells import ID_LENGTH, ID_PATTERN
 from unbundle.base.errors import UserError
@@ -26,6 +25,7 @@ from unbundle.index.columns import (
     load_columns,
 )
 from unbundle.index.filters import Filters, compile_filters, literal
+from unbundle.index.pymilvus_client import MilvusClient
 
 if TYPE_CHECKING:
     # OpenCV, which a caller that never re-ranks can spare.

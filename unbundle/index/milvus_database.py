@@ -19,9 +19,6 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from pymilvus import DataType, MilvusClient
-from pymilvus.exceptions import ConnectionConfigException, MilvusException
-
 from unbundle.base.catalogue_cells import ID_LENGTH
 from unbundle.base.errors import UserError
 from unbundle.index.columns import (
@@ -34,6 +31,12 @@ from unbundle.index.columns import (
     dump_columns,
 )
 from unbundle.index.gallery_collection import METRIC, TIMEOUT, VECTOR, Gallery
+from unbundle.index.pymilvus_client import (
+    ConnectionConfigException,
+    DataType,
+    MilvusClient,
+    MilvusException,
+)
 from unbundle.vision.keypoints import LONGEST_TEXT
 
 CHAMPION = "products"

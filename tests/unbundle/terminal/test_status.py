@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -75,6 +76,22 @@ def test_status_shows_figures_age_and_size_of_what_serves_and_served(
     (folder / "bundle.json").rename(folder / "away")
     assert f"its bundle {new.bundle} is gone" in status(capsys)
     (folder / "away").rename(folder / "bundle.json")
+
+
+def test_a_folder_may_be_named_by_the_environment(
+    world: tuple[Workspace, Receipt, Receipt],
+) -> None:
+    """As a relative path, in a process that has not imported pymilvus yet."""
+    workspace, _, new = world
+    told = subprocess.run(
+        [sys.executable, "-m", "unbundle.cli", "status"],
+        cwd=workspace.root,
+        env=os.environ | {"MILVUS_URI": "data/milvus.db"},
+        capture_output=True,
+        text=True,
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert f"products: {new.collection}" in told.stdout
 
 
 def test_an_index_without_a_trained_term_says_that_it_is_the_plain_search(
