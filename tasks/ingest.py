@@ -62,6 +62,8 @@ def ingest(workspace: Workspace, params: Params) -> None:
             console.print(f"  {name} is there with {len(items):,} rows: nothing to do")
         else:
             _fill(gallery, items, bundle, workspace, params.ingest)
+        if not gallery.live:
+            gallery.expect_rows(len(items))
         _wait(gallery)
         receipt = Receipt(
             collection=name,

@@ -48,6 +48,7 @@ _OVERFETCH = 4  # rows asked for per product wanted: most products have a few ph
 _PAGE = 1000  # rows per call when everything is read
 _UNIT_TOLERANCE = 1e-3
 _LIVE = "live"
+_ROWS = "rows"
 
 
 @dataclass(frozen=True)
@@ -278,6 +279,27 @@ class Gallery:
         """Say, before the first change, that rows change from now on without an ingestion."""
         if not self.live:
             self.annotate({_LIVE: "true"})
+
+    def expect_rows(self, count: int) -> None:
+        """Say how many rows an ingestion wrote, for `check_rows`."""
+        if self.properties.get(_ROWS) != str(count):
+            self.annotate({_ROWS: str(count)})
+
+    def check_rows(self) -> None:
+        """Hold the rows against what the ingestion wrote, where nothing has changed them since.
+
+        Raises:
+            UserError: rows are missing.
+        """
+        wanted = self.properties.get(_ROWS)
+        if wanted is None or self.live:
+            return
+        found = self.count()
+        if found != int(wanted):
+            raise UserError(
+                f"{self.place}: {self.name} has {found:,} of the {int(wanted):,} rows that were "
+                "ingested; run `dvc repro ingest`, which writes those that are missing"
+            )
 
     def flush(self) -> None:
         """Seal what was written; a server then builds its index, see `pending`."""

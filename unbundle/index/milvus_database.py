@@ -31,6 +31,7 @@ from unbundle.index.columns import (
     dump_columns,
 )
 from unbundle.index.gallery_collection import METRIC, TIMEOUT, VECTOR, Gallery
+from unbundle.index.lite_folder import damage
 from unbundle.index.pymilvus_client import (
     ConnectionConfigException,
     DataType,
@@ -46,6 +47,10 @@ DEFAULT_URI = "data/milvus.db"
 _OURS = re.compile(r"products_[0-9a-f]{12}")
 _NO_SUCH_ALIAS = (100, 1600)  # Lite's code and a server's; any other code is a failure
 _CONNECT_TIMEOUT = 10.0
+_RESTORE = (
+    "restore the folder from a back-up, or move it away and run `dvc repro ingest` and "
+    "`unbundle promote`"
+)
 
 # Databases of this process by folder: Lite's lock is released with the last one.
 _open_folders: Counter[str] = Counter()
@@ -195,13 +200,21 @@ class Database:
         """Open and load the collection that `name`, an alias or a collection, stands for.
 
         Raises:
-            UserError: there is neither, or the collection is none of ours.
+            UserError: there is neither, the collection is none of ours, or files of Milvus Lite
+                are damaged.
         """
         collection = name if self.exists(name) else self.target(name)
         if collection is None:
             what = "promoted index (alias products)" if name == CHAMPION else f"collection {name}"
             raise UserError(f"{shown(self.uri)}: no {what}; run `make demo`, or `unbundle promote`")
-        return Gallery(self.client, collection, shown(self.uri))
+        try:
+            return Gallery(self.client, collection, shown(self.uri))
+        except MilvusException as error:
+            if not is_lite(self.uri):
+                raise
+            raise UserError(
+                f"{self.uri}: {collection} cannot be loaded ({error.message}): {_RESTORE}"
+            ) from None
 
     def create_gallery(
         self,
@@ -403,6 +416,13 @@ def _check_folder(folder: Path, create: bool) -> None:
     if folder.is_file():
         raise UserError(f"{folder}: a file; a Milvus Lite database is a folder, give another name")
     if folder.is_dir():
+        wrong = damage(folder)
+        # Where another process has it open, that is what has to be told.
+        if wrong is not None and not is_locked(folder):
+            raise UserError(
+                f"{wrong}; Milvus Lite would delete rows to mend it, so nothing was opened: "
+                f"{_RESTORE}"
+            )
         return
     if not create:
         raise UserError(f"{folder}: no such Milvus database; run `make demo`, or give its place")

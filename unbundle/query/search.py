@@ -175,6 +175,7 @@ class ProductSearch:
         try:
             # By its name: an alias that moves later must not bring another bundle's vectors.
             self.gallery: Gallery = self._database.gallery(alias)
+            self.gallery.check_rows()
             self.encoder = Encoder(bundle_of(self.gallery, Path(bundle)), threads)
         except BaseException:
             self._database.close()

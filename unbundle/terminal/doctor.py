@@ -85,6 +85,7 @@ def _milvus(bundles: Path, uri: str | None) -> Iterator[Finding]:
             gallery = database.gallery()
             rows = gallery.count()
             yield Finding("ok", f"alias {CHAMPION} names {gallery.name}, {rows:,} rows")
+            gallery.check_rows()
             if lite and rows > MOST_LITE_ROWS:
                 yield Finding("warn", f"{rows:,} rows are many for Milvus Lite; set MILVUS_URI")
             version = bundle_of(gallery, bundles).version
