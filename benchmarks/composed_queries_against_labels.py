@@ -22,7 +22,7 @@ from tasks.base.workspace import Workspace
 from tasks.calibration.encoded_queries import StoredPhotos
 from tasks.calibration.exact_search import gallery_cosines, rank_gallery
 from tasks.calibration.fit import Fitted, fit, fitted_queries, stored_reranker
-from tasks.calibration.keypoint_matches import described, keypoint_settings
+from tasks.calibration.keypoint_matches import described, keypoint_settings, likeness
 from tasks.compose_queries import compose_queries
 from tasks.data.composed_queries import read_rows
 from tasks.data.manifest import read_manifest, write_manifest
@@ -91,10 +91,16 @@ class Judge:
         """The queries' scores with what `dev` fits; without rows the values of the params."""
         fitted = self._fit(dev)
         asked, gallery = self._stored.queries(self.queries, "both"), self.gallery
-        cosines = gallery_cosines(asked, self._stored.gallery(gallery), fitted.weights["both"])
+        heads, weights = self._stored.gallery(gallery), fitted.weights["both"]
+        cosines = gallery_cosines(asked, heads, weights)
         rows = self._stored.best_rows(gallery)
-        reranker = stored_reranker(self._local, asked, rows, self._settings)
-        anew = replace(reranker, weight=fitted.verification["both"]).rescored(cosines)
+        similar = likeness(heads, weights)
+        reranker = replace(
+            stored_reranker(self._local, asked, rows, self._settings, similar),
+            weight=fitted.verification["both"],
+            expansion=fitted.expansion.get("both", 0.0),
+        )
+        anew = reranker.rescored(cosines)
         names, ids = self.queries["id"].tolist(), gallery["id"].tolist()
         found = rank_gallery(names, asked, anew, ids, fitted.fusion)
         labels = dict(zip(names, self.queries["labels"], strict=True))

@@ -79,6 +79,7 @@ def export(workspace: Workspace, params: Params) -> None:
                 fitted_on=fitted.fitted_on,
             ),
             verification=fitted.verification,
+            expansion=fitted.expansion,
             fusion=fitted.fusion,
             open_set=fitted.open_set,
             parity={name: network.parity for name, network in exported.items()},

@@ -26,7 +26,13 @@ from tasks.calibration.fit_embedding_weights import (
 )
 from tasks.calibration.fit_open_set_score import fit_open_set
 from tasks.calibration.fit_rank_fusion import fit_fusion, fused, nearest_items
-from tasks.calibration.keypoint_matches import StoredReranker, comparing, described
+from tasks.calibration.keypoint_matches import (
+    Similar,
+    StoredReranker,
+    comparing,
+    described,
+    likeness,
+)
 from tasks.calibration.open_set_trials import Trials, products, trials
 from tasks.data.composed_queries import JUNK, are_composed
 from tasks.data.splits import is_fitted, labelled, products_of, rows_of, spread
@@ -41,12 +47,17 @@ SEEN_MODES: tuple[Modality, ...] = ("both", "photo")
 """Of queries that have a photo."""
 
 
+EXPANSIONS = (0.25, 0.5)
+"""Weights of query expansion that are tried; more of it gains precision and loses coverage."""
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What was fitted, as `unbundle.encoding.model_bundle.BundleContent` has it."""
 
     weights: dict[Modality, dict[str, float]]
     verification: dict[Modality, float]
+    expansion: dict[Modality, float] = field(default_factory=dict)
     fusion: dict[str, float] | None = None
     open_set: dict[Modality, OpenSetSettings] = field(default_factory=dict)
     fitted_on: FittedOn | None = None
@@ -81,6 +92,7 @@ def fit(
     answers = AnswerKey.of(rows["id"].tolist(), products_of(rows))
     weights: dict[Modality, dict[str, float]] = {}
     verification: dict[Modality, float] = {}
+    expansion: dict[Modality, float] = {}
     open_set: dict[Modality, OpenSetSettings] = {}
     fusion = None
     for mode in MODES:
@@ -95,16 +107,17 @@ def fit(
         scores = np.where(junk, OUT_OF_REACH, gallery_cosines(asked, gallery, weights[mode]))
         if mode not in SEEN_MODES:
             continue
-        reranker = stored_reranker(local, asked, stored.best_rows(rows), settings)
+        similar = likeness(gallery, weights[mode])
+        reranker = stored_reranker(local, asked, stored.best_rows(rows), settings, similar)
         reranker, fitted = fit_verification(queries, scores, answers, reranker, params)
-        verification[mode] = reranker.weight
+        verification[mode], expansion[mode] = reranker.weight, reranker.expansion
         fusion = fitted if mode == "both" else fusion
         found = _trials(dev, asked, scores, gallery, answers, mode, iou, reranker)
         if (calibrated := fit_open_set(found, params.false_accepts)) is not None:
             open_set[mode] = calibrated
     half = len(dev) < len(labelled(manifest, "dev"))
     fitted_on = FittedOn(split="dev", queries=len(dev), half=half, composed=are_composed(dev))
-    return Fitted(weights, verification, fusion, open_set, fitted_on)
+    return Fitted(weights, verification, expansion, fusion, open_set, fitted_on)
 
 
 def stored_reranker(
@@ -112,20 +125,22 @@ def stored_reranker(
     asked: EncodedQueries,
     gallery: Sequence[int],
     settings: KeypointSettings,
+    similar: Similar,
 ) -> StoredReranker:
-    """A reranker of stored instances over stored gallery photos; its weight is 0.
+    """A reranker of stored instances over stored gallery photos; its weights are 0.
 
     Args:
         local: keypoints by row of the store.
         asked: the instances.
         gallery: rows of the store, of the photos' best proposals.
         settings: of the keypoints.
+        similar: of the gallery.
     """
     own = [local[row] for row in asked.rows]
     # Rounded as an index holds them.
     items = [Keypoints.unpack(local[row].pack(), settings.dimension) for row in gallery]
     compare = comparing(own, items, settings)
-    return StoredReranker(compare, [len(one) for one in own], 0.0, settings.photos)
+    return StoredReranker(compare, [len(one) for one in own], 0.0, settings.photos, similar)
 
 
 def fitted_queries(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -172,30 +187,31 @@ def fit_verification(
     reranker: StoredReranker,
     params: Export,
 ) -> tuple[StoredReranker, dict[str, float] | None]:
-    """Choose the weight of inliers, and fit rank fusion on the scores that it gives.
+    """Choose the weights of inliers and of expansion, and fit rank fusion on what they give.
 
     Args:
         queries: what was asked.
         scores: `[N, M]` of all instances with the gallery.
         answers: the gallery's ids and labels.
-        reranker: whose weight is to be found.
+        reranker: whose weights are to be found.
         params: `verification`, the weights to try, and `spreads` of `fit_fusion`.
 
     Returns:
-        The reranker with the weight of the best `quality`, and its fusion weights, None to
-        interleave.
+        The reranker with the weights of the best `quality`, the first of equals, and its fusion
+        weights, None to interleave.
     """
-    best: tuple[float, StoredReranker, dict[str, float] | None] | None = None
-    for weight in params.verification:
-        tried = replace(reranker, weight=weight)
+
+    def judged(tried: StoredReranker) -> tuple[float, StoredReranker, dict[str, float] | None]:
         anew = tried.rescored(scores)
         fusion = fit_fusion(queries, anew, answers, params.spreads)
         found = [[nearest_items(row, anew) for row in query.rows] for query in queries]
         value = quality(queries, [fused(hits, answers, fusion) for hits in found], answers)
-        if best is None or value > best[0]:
-            best = value, tried, fusion
-    assert best is not None
-    return best[1:]
+        return value, tried, fusion
+
+    verified = [judged(replace(reranker, weight=weight)) for weight in params.verification]
+    best = max(verified, key=lambda trial: trial[0])
+    expanded = [judged(replace(best[1], expansion=weight)) for weight in EXPANSIONS]
+    return max([best, *expanded], key=lambda trial: trial[0])[1:]
 
 
 def dev_queries(dev: pd.DataFrame, asked: EncodedQueries) -> list[DevQuery]:

@@ -4,7 +4,7 @@
 as `unbundle.query.rerank` does for clients. A pair that was matched once is never matched again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,8 @@ from tasks.base.params import Params, checked
 from tasks.base.progress import track
 from tasks.data.box_columns import boxes_of
 from tasks.tokens.token_files import FeatureStore
-from unbundle.ranking.embedding_parts import Vectors
+from unbundle.ranking.embedding_parts import PARTS, Vectors, join_parts
+from unbundle.ranking.query_expansion import SOURCES, expansion, photos_as_queries
 from unbundle.vision.geometric_verification import Evidence, bonus, verify
 from unbundle.vision.imaging import open_photo
 from unbundle.vision.keypoints import (
@@ -32,6 +33,10 @@ from unbundle.vision.keypoints import (
 Compare = Callable[[int, Sequence[int]], list[Evidence]]
 """From an instance and some gallery items, all by row number, to the evidence of each item."""
 
+Similar = Callable[[NDArray[np.int64], NDArray[np.int64]], Vectors]
+"""From some gallery items and others, both by row number, to the cosines `[S, P]` of the first,
+asked as queries, with the others."""
+
 
 @dataclass(frozen=True)
 class StoredReranker:
@@ -42,12 +47,16 @@ class StoredReranker:
         keypoints: number of keypoints of each instance, `[N]`.
         weight: of `geometric_verification.bonus` in a score.
         photos: how many of the nearest items are verified.
+        similar: of the gallery, see `likeness`; None where nothing is expanded.
+        expansion: weight of `unbundle.ranking.query_expansion.expansion` in a score.
     """
 
     compare: Compare
     keypoints: Sequence[int]
     weight: float
     photos: int
+    similar: Similar | None = None
+    expansion: float = 0.0
 
     def __call__(
         self, instance: int, order: NDArray[np.int64], scores: Vectors
@@ -67,6 +76,12 @@ class StoredReranker:
         evidence = self.compare(instance, items.tolist())
         added = np.asarray([bonus(one.inliers) for one in evidence], np.float32)
         anew = scores[items] + np.float32(self.weight) * added
+        best = np.argsort(-anew, kind="stable")
+        items, anew, evidence = items[best], anew[best], [evidence[place] for place in best]
+        if self.similar is None or not self.expansion or not len(items):
+            return items, anew, evidence
+        added = expansion(anew, self.similar(items[:SOURCES], items))
+        anew = anew + np.float32(self.expansion) * added
         best = np.argsort(-anew, kind="stable")
         return items[best], anew[best], [evidence[place] for place in best]
 
@@ -88,6 +103,18 @@ class StoredReranker:
             for instance, (items, values, _) in enumerate(seen):
                 anew[instance, items] = values
         return anew
+
+
+def likeness(parts: Mapping[str, Vectors], weights: Mapping[str, float]) -> Similar:
+    """The `Similar` of a gallery.
+
+    Args:
+        parts: unit rows `[M, d]` by part; further heads do not count.
+        weights: by term, of the queries that are expanded.
+    """
+    items = join_parts(parts, PARTS)
+    asked = photos_as_queries({part: parts[part] for part in PARTS}, PARTS, weights)
+    return lambda sources, others: asked[sources] @ items[others].T
 
 
 def keypoint_settings(params: Params) -> KeypointSettings:

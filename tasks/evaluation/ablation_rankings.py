@@ -19,7 +19,7 @@ from tasks.calibration.fit import (
 )
 from tasks.calibration.fit_embedding_weights import AnswerKey, fit_weights, start_weights
 from tasks.calibration.fit_rank_fusion import fit_fusion
-from tasks.calibration.keypoint_matches import described, keypoint_settings
+from tasks.calibration.keypoint_matches import described, keypoint_settings, likeness
 from tasks.data.box_columns import CORNERS
 from tasks.data.composed_queries import read_rows, without_junk
 from tasks.data.splits import products_of, rows_of, spread
@@ -131,15 +131,19 @@ def rank(
         if local is None:
             fusion = fit_fusion(known, cosines, material.answers, params.export.spreads)
         else:
-            reranker = stored_reranker(local, asked, photos, keypoint_settings(params))
+            reranker = stored_reranker(
+                local, asked, photos, keypoint_settings(params), likeness(gallery, weights)
+            )
             reranker, fusion = fit_verification(
                 known, cosines, material.answers, reranker, params.export
             )
     asked = stored.queries(material.queries.frame, row.mode)
     cosines = gallery_cosines(asked, gallery, weights)
     if local is not None and reranker is not None:
-        fresh = stored_reranker(local, asked, photos, keypoint_settings(params))
-        cosines = replace(fresh, weight=reranker.weight).rescored(cosines)
+        settings, similar = keypoint_settings(params), likeness(gallery, weights)
+        fresh = stored_reranker(local, asked, photos, settings, similar)
+        fitted = replace(fresh, weight=reranker.weight, expansion=reranker.expansion)
+        cosines = fitted.rescored(cosines)
     left_out = material.queries.junk
     found = rank_gallery(list(left_out), asked, cosines, material.answers.ids, fusion)
     return {query: without_junk(ranking, left_out[query]) for query, ranking in found.items()}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tasks.base.params import DEPTH, Evaluate
 from tasks.base.progress import track
 from tasks.calibration.exact_search import OUT_OF_REACH
-from tasks.calibration.keypoint_matches import StoredReranker, comparing
+from tasks.calibration.keypoint_matches import StoredReranker, comparing, likeness
 from tasks.calibration.open_set_trials import Trials, products, trials
 from tasks.data.composed_queries import without_junk
 from tasks.evaluation.baselines import BASELINES, BaselineGallery, TitleIndex, rank_baselines
@@ -65,6 +65,7 @@ def diagnose(
     local = [Keypoints.unpack(text, settings.dimension) for text in rows.keypoints]
     gallery = BaselineGallery(rows.ids, parts["raw"], [hit.caption for hit in rows.hits])
     titles = TitleIndex(gallery.captions, queries.corpus)
+    alike = {mode: likeness(parts, weights) for mode, weights in embedding.weights.items()}
     labels = np.asarray([queries.gallery.get(item, "") for item in rows.ids])
     diagnosis = Diagnosis()
     asked = list(zip(queries.rows, found.rankings, strict=True))
@@ -80,6 +81,8 @@ def diagnose(
             [len(one) for one in encoded.keypoints],
             bundle.verification.get(encoded.modality, 0.0),
             settings.photos,
+            alike[encoded.modality],
+            bundle.expansion.get(encoded.modality, 0.0),
         )
         exact = [_exact(place, row, reranker) for place, row in enumerate(scores)]
         names = [[rows.ids[item] for item in items] for items in exact]

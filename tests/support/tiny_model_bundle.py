@@ -162,6 +162,7 @@ def write_bundle(folder: Path, seed: int = 0) -> Path:
             "dimension": 16,
         },
         "verification": {"both": 0.02, "photo": 0.02},
+        "expansion": {"both": 0.25, "photo": 0.25},
         "known": {
             mode: {
                 "weights": dict.fromkeys(FEATURES, 0.0) | {"score": 8.0, "lead": 4.0, "bias": -5.5},

@@ -202,6 +202,8 @@ class BundleContent(BundleSection):
     embedding: EmbeddingSettings
     verification: dict[Modality, float] = {}
     """Weight of `geometric_verification.bonus` in a score, by what a query has."""
+    expansion: dict[Modality, float] = {}
+    """Weight of `unbundle.ranking.query_expansion.expansion` in a score, by what a query has."""
     fusion: dict[str, float] | None = Field(default=None, alias="merging")
     """Rank fusion: weights of `unbundle.ranking.fusion.EVIDENCE`; None interleaves the rankings."""
     open_set: dict[Modality, OpenSetSettings] = Field(default={}, alias="known")

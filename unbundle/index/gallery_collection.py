@@ -90,7 +90,7 @@ class Hit:
     label: str
     """The product; empty where the catalogue does not say."""
     score: float
-    """Inner product of unit vectors, -1 to 1, and what a verification adds."""
+    """Inner product of unit vectors, -1 to 1, and what re-ranking adds."""
     caption: str
     image: str
     """Path relative to the catalogue's folder."""

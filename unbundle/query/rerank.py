@@ -2,15 +2,20 @@
 
 A search compares pooled vectors, which lie close together for the products of one line. So the
 instance's keypoints are matched with those of its `KeypointSettings.photos` nearest gallery photos,
-and the matches that one similarity transform explains (inliers) add to a photo's score.
+and the matches that one similarity transform explains (inliers) add to a photo's score. Then the
+best of these photos are asked themselves (`unbundle.ranking.query_expansion`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from unbundle.encoding.encoded_query import EncodedQuery
-from unbundle.encoding.model_bundle import Bundle
+from unbundle.encoding.model_bundle import Bundle, EmbeddingSettings
 from unbundle.index.gallery_collection import Gallery, Hit, Neighbours, best_per_product
+from unbundle.ranking.embedding_parts import split_parts
+from unbundle.ranking.query_expansion import SOURCES, expansion, photos_as_queries
 from unbundle.vision.geometric_verification import Evidence, bonus, verify
 from unbundle.vision.keypoints import Keypoints
 
@@ -47,7 +52,10 @@ def rerank(
         there = [name for name in names if name in local]
         seen = verify(own, [local[name] for name in there], settings)
         evidence = dict(zip(there, seen, strict=True))
-        reranked.append(replace(rescored_neighbours(near, evidence, weight), stored=stored))
+        verified = replace(rescored_neighbours(near, evidence, weight), stored=stored)
+        expanded = bundle.expansion.get(query.modality, 0.0)
+        weights = bundle.embedding.weights[query.modality]
+        reranked.append(expanded_neighbours(verified, bundle.embedding, weights, expanded))
     return reranked
 
 
@@ -85,7 +93,35 @@ def rescored_neighbours(
 
     No product is added: of one that `near.products` lacks, better photos may not have been found.
     """
-    photos = rescored(near.photos, evidence, weight)
+    return _reordered(near, rescored(near.photos, evidence, weight), evidence)
+
+
+def expanded_neighbours(
+    near: Neighbours, embedding: EmbeddingSettings, weights: Mapping[str, float], weight: float
+) -> Neighbours:
+    """Add `weight * expansion` to the scores of verified photos, and rank anew.
+
+    Args:
+        near: with what the index holds of its verified photos.
+        embedding: of the bundle.
+        weights: by term, for what the query has.
+        weight: `Bundle.expansion` of the query's modality.
+    """
+    known = [hit for hit in near.photos if hit.id in near.evidence]
+    if not weight or not known:
+        return near
+    vectors = np.stack([near.stored[hit.id].vector for hit in known])
+    parts = split_parts(vectors[:SOURCES], embedding.parts, embedding.dimensions)
+    asked = photos_as_queries(parts, embedding.parts, weights)
+    scores = np.asarray([hit.score for hit in known], np.float32)
+    anew = scores + np.float32(weight) * expansion(scores, asked @ vectors.T)
+    by_id = dict(zip((hit.id for hit in known), anew.tolist(), strict=True))
+    photos = [replace(hit, score=by_id.get(hit.id, hit.score)) for hit in near.photos]
+    photos.sort(key=lambda hit: (-hit.score, hit.id))
+    return _reordered(near, photos, near.evidence)
+
+
+def _reordered(near: Neighbours, photos: list[Hit], evidence: Mapping[str, Evidence]) -> Neighbours:
     sure = {hit.product for hit in near.products}
     products = [hit for hit in best_per_product(photos) if hit.product in sure]
     return Neighbours(products, photos, near.stored, evidence)

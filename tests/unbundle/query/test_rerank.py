@@ -16,7 +16,12 @@ from unbundle.vision.geometric_verification import Evidence, bonus
 from unbundle.vision.keypoints import ROOTSIFT, Keypoints, keypoints
 
 SETTINGS = printed_photos.SETTINGS.model_copy(update={"count": 120, "photos": 6})
-BUNDLE: Any = SimpleNamespace(keypoints=SETTINGS, verification={"photo": 0.05})
+BUNDLE: Any = SimpleNamespace(
+    keypoints=SETTINGS,
+    verification={"photo": 0.05},
+    expansion={},
+    embedding=SimpleNamespace(weights={"photo": {}}),
+)
 SISTERS = 8
 
 

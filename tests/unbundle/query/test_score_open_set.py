@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tasks.base.workspace import Workspace
-from tasks.calibration.keypoint_matches import StoredReranker, comparing
+from tasks.calibration.keypoint_matches import StoredReranker, comparing, likeness
 from tasks.calibration.open_set_trials import trials
 from tests.support.tiny_model_bundle import scene
 from unbundle import ProductSearch
@@ -75,6 +75,8 @@ def test_serving_tells_what_the_evaluation_measures(search: ProductSearch, bundl
             [len(one) for one in query.keypoints],
             bundle.verification["both"],
             bundle.keypoints.photos,
+            likeness(parts, bundle.embedding.weights["both"]),
+            bundle.expansion["both"],
         ),
     )
     settings = bundle.open_set["both"]

@@ -1,0 +1,44 @@
+"""Query expansion: what is like the best photos is found, too.
+
+An instance's best photos are asked as queries themselves, and what they find is added to the
+scores, weighed by how well they answer (alpha query expansion: Radenović, Tolias and Chum, TPAMI
+2019, in the space of scores). A photo that shows the product from another side is so found through
+the one that looks like the query.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from unbundle.ranking.embedding_parts import Vectors, query_vectors
+
+SOURCES = 2
+"""Best photos that are asked: on groceries better than one or three."""
+
+_POWER = 3.0  # of a photo's score in its share
+
+
+def photos_as_queries(
+    parts: Mapping[str, Vectors], order: Sequence[str], weights: Mapping[str, float]
+) -> Vectors:
+    """Query vectors `[N, sum of d_p]` of gallery photos, as of queries of the same content.
+
+    Args:
+        parts: unit rows `[N, d_p]` by part.
+        order: the bundle's order of parts.
+        weights: by term, of the query that is expanded.
+    """
+    heads = {**parts, "read": parts["text"], "lexical_read": parts["lexical"]}
+    return query_vectors(heads, order, weights)
+
+
+def expansion(scores: Vectors, similar: Vectors) -> Vectors:
+    """What is added to scores `[P]` of photos, best first, before its weight; never negative.
+
+    Args:
+        scores: of the photos.
+        similar: `[S, P]`, cosines of the first S photos, asked as queries, with all of them.
+    """
+    shares = np.maximum(scores[: len(similar)], 0) ** _POWER
+    found = shares @ similar / max(float(shares.sum()), 1e-9)
+    return np.asarray(np.maximum(found, 0), np.float32)
