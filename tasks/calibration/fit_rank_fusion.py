@@ -9,17 +9,20 @@ from tasks.base.params import DEPTH
 from tasks.calibration.exact_search import HITS
 from tasks.calibration.fit_embedding_weights import AnswerKey, DevQuery, quality
 from unbundle.ranking.embedding_parts import Vectors
-from unbundle.ranking.fusion import EVIDENCE, evidence, fuse, interleave
+from unbundle.ranking.fusion import CROWD, EVIDENCE, evidence, fuse, interleave
+
+CROWDS = (0.05, 0.1, 0.2, 0.4)
+"""Of `CROWD` that are tried, beside 0, in logits."""
 
 
 def fit_fusion(
     queries: Sequence[DevQuery], cosines: Vectors, answers: AnswerKey, spreads: Sequence[float]
 ) -> dict[str, float] | None:
-    """Weights of `unbundle.ranking.fusion.EVIDENCE`; None where interleaving does better.
+    """Weights of `unbundle.ranking.fusion.EVIDENCE` and `CROWD`; None to interleave.
 
     A logistic regression says how evidence becomes relevance. To rank by it serves precision; a
-    query's every product wants a place, too: `spreads` tries further discounts by place and keeps
-    what maximises the mean of AP@10 and coverage@10.
+    query's every product wants a place, too: `spreads` tries further discounts by place, `CROWDS`
+    of an instance's further items, and what maximises the mean of AP@10 and coverage@10 is kept.
 
     Args:
         queries: what was asked.
@@ -43,12 +46,14 @@ def fit_fusion(
     scale = columns.std(axis=0) + 1e-6
     model = LogisticRegression().fit(columns / scale, outcome)
     base = dict(zip(EVIDENCE, (model.coef_[0] / scale).tolist(), strict=True))
-    trials = [{**base, "rank": base["rank"] - spread} for spread in spreads]
+    trials = [{**base, "rank": base["rank"] - spread, CROWD: 0.0} for spread in spreads]
 
     def judged(weights: dict[str, float] | None) -> float:
         rankings = [fused(hits, answers, weights) for hits in found]
         return quality(queries, rankings, answers)
 
+    spread_out = max(trials, key=judged)
+    trials = [spread_out, *({**spread_out, CROWD: crowd} for crowd in CROWDS)]
     best = max([None, *trials], key=judged)
     return None if best is None else {name: round(value, 6) for name, value in best.items()}
 

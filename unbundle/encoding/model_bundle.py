@@ -205,7 +205,8 @@ class BundleContent(BundleSection):
     expansion: dict[Modality, float] = {}
     """Weight of `unbundle.ranking.query_expansion.expansion` in a score, by what a query has."""
     fusion: dict[str, float] | None = Field(default=None, alias="merging")
-    """Rank fusion: weights of `unbundle.ranking.fusion.EVIDENCE`; None interleaves the rankings."""
+    """Rank fusion: weights of `unbundle.ranking.fusion.EVIDENCE` and `CROWD`; None
+    interleaves the rankings."""
     open_set: dict[Modality, OpenSetSettings] = Field(default={}, alias="known")
     """The open-set score's model, by what a query has; none for titles alone, and empty where no
     labelled dev query could calibrate it."""

@@ -9,6 +9,11 @@ EVIDENCE = ("score", "gap", "rank")
 """What fusion weighs of an item that an instance found: its cosine, how far that lies below the
 instance's best one, and the logarithm of its place (the first: 0)."""
 
+CROWD = "crowd"
+"""What an item loses for every item of the same instance that stands before it, in the unit of the
+weighted evidence: a place in a short list tells more of an instance that has none yet (maximal
+marginal relevance: Carbonell and Goldstein, SIGIR 1998)."""
+
 
 def evidence(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Columns `EVIDENCE` `[K, 3]` of one instance's hits, of cosines `[K]`, best first."""
@@ -26,20 +31,35 @@ def fuse(
 
     So the first item of a box that found its product comes before the tenth item of any box, and
     items of a box that found nothing near come late; interleaving would give all boxes an equal
-    share.
+    share. `CROWD` lies between the two.
 
     Args:
         rankings: ids by instance, best first.
         scores: their cosines, `[K]` per instance.
-        weights: by `EVIDENCE`, `Bundle.fusion`.
+        weights: by `EVIDENCE` and `CROWD`, `Bundle.fusion`.
         depth: ids in the result at most, none twice.
     """
     factors = np.asarray([weights[name] for name in EVIDENCE], np.float32)
-    best: dict[str, float] = {}
-    for ids, cosines in zip(rankings, scores, strict=True):
+    best: dict[str, tuple[float, int]] = {}
+    for instance, (ids, cosines) in enumerate(zip(rankings, scores, strict=True)):
         for item, value in zip(ids, (evidence(cosines) @ factors).tolist(), strict=True):
-            best[item] = max(value, best.get(item, value))
-    return sorted(best, key=lambda item: -best[item])[:depth]
+            if item not in best or value > best[item][0]:
+                best[item] = value, instance
+    # By instance, best first, so that only their first ones compete.
+    waiting: list[list[tuple[float, str]]] = [[] for _ in rankings]
+    for item, (value, instance) in sorted(best.items(), key=lambda found: -found[1][0]):
+        waiting[instance].append((value, item))
+    merged: list[str] = []
+    taken = [0] * len(rankings)
+    while len(merged) < min(depth, len(best)):
+        _, chosen = max(
+            (own[taken[row]][0] - weights.get(CROWD, 0.0) * taken[row], -row)
+            for row, own in enumerate(waiting)
+            if taken[row] < len(own)
+        )
+        merged.append(waiting[-chosen][taken[-chosen]][1])
+        taken[-chosen] += 1
+    return merged
 
 
 def interleave(rankings: Sequence[Sequence[str]], depth: int) -> list[str]:

@@ -13,7 +13,7 @@ from tasks.calibration.fit_embedding_weights import AnswerKey, DevQuery, quality
 from tasks.calibration.fit_rank_fusion import fit_fusion, fused, nearest_items
 from tasks.calibration.keypoint_matches import StoredReranker
 from tasks.data.splits import is_fitted
-from unbundle.ranking.fusion import EVIDENCE
+from unbundle.ranking.fusion import CROWD, EVIDENCE
 from unbundle.vision.geometric_verification import NONE, Evidence
 
 PRODUCTS = 12
@@ -40,7 +40,7 @@ def test_fusion_ranks_what_a_box_has_found_before_what_another_guesses() -> None
     queries, cosines = _queries(), _cosines()
     weights = fit_fusion(queries, cosines, ANSWERS, [0.0, 1.0])
     assert weights is not None
-    assert tuple(weights) == EVIDENCE
+    assert tuple(weights) == (*EVIDENCE, CROWD)
     assert weights["score"] > 0
     found = [[nearest_items(row, cosines) for row in query.rows] for query in queries]
     first = fused(found[4], ANSWERS, weights)[:3]

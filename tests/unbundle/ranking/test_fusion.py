@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from unbundle.ranking.fusion import fuse, interleave
+from unbundle.ranking.fusion import CROWD, fuse, interleave
 
 RANKINGS = st.lists(st.lists(st.integers(0, 20).map(str), unique=True), max_size=5)
 DEPTHS = st.integers(0, 30)
@@ -80,3 +80,20 @@ def test_a_box_that_found_its_product_comes_before_one_that_found_nothing() -> N
 def test_an_item_counts_by_its_best_instance() -> None:
     scores = [np.asarray([0.5, 0.4], np.float32), np.asarray([0.9], np.float32)]
     assert fuse([["a", "b"], ["b"]], scores, WEIGHTS, 2) == ["b", "a"]
+
+
+def test_an_instance_that_has_places_gives_way_to_one_that_has_none() -> None:
+    crowded, other = np.asarray([0.9, 0.89, 0.88], np.float32), np.asarray([0.7], np.float32)
+    lists, scores = [["a", "b", "c"], ["x"]], [crowded, other]
+    flat = {"score": 10.0, "gap": 0.0, "rank": 0.0}
+    assert fuse(lists, scores, flat, 4) == ["a", "b", "c", "x"]
+    assert fuse(lists, scores, {**flat, CROWD: 1.0}, 4) == ["a", "b", "x", "c"]
+    assert fuse(lists, scores, {**flat, CROWD: 9.0}, 4) == ["a", "x", "b", "c"]
+
+
+@given(LISTS, st.floats(0, 3))
+def test_a_crowd_changes_the_order_alone(lists: list[list[str]], crowd: float) -> None:
+    everything = {item for ids in lists for item in ids}
+    merged = fuse(lists, _falling(lists), {**WEIGHTS, CROWD: crowd}, 50)
+    assert sorted(merged) == sorted(everything)
+    assert merged[:1] == fuse(lists, _falling(lists), WEIGHTS, 1)
