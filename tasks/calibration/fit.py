@@ -48,7 +48,7 @@ SEEN_MODES: tuple[Modality, ...] = ("both", "photo")
 
 
 EXPANSIONS = (0.25, 0.5)
-"""Weights of query expansion that are tried; more of it gains precision and loses coverage."""
+"""Weights of query expansion that are tried beside 0: more of it costs coverage."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tasks.base.progress import track
 from tasks.data.box_columns import boxes_of
 from tasks.tokens.token_files import FeatureStore
 from unbundle.ranking.embedding_parts import PARTS, Vectors, join_parts
-from unbundle.ranking.query_expansion import SOURCES, expansion, photos_as_queries
+from unbundle.ranking.query_expansion import expansion, photos_as_queries, sources
 from unbundle.vision.geometric_verification import Evidence, bonus, verify
 from unbundle.vision.imaging import open_photo
 from unbundle.vision.keypoints import (
@@ -78,9 +78,10 @@ class StoredReranker:
         anew = scores[items] + np.float32(self.weight) * added
         best = np.argsort(-anew, kind="stable")
         items, anew, evidence = items[best], anew[best], [evidence[place] for place in best]
-        if self.similar is None or not self.expansion or not len(items):
+        sure = sources([one.inliers for one in evidence])
+        if self.similar is None or not self.expansion or not sure:
             return items, anew, evidence
-        added = expansion(anew, self.similar(items[:SOURCES], items))
+        added = expansion(anew[sure], self.similar(items[sure], items))
         anew = anew + np.float32(self.expansion) * added
         best = np.argsort(-anew, kind="stable")
         return items[best], anew[best], [evidence[place] for place in best]

@@ -15,7 +15,7 @@ from unbundle.encoding.encoded_query import EncodedQuery
 from unbundle.encoding.model_bundle import Bundle, EmbeddingSettings
 from unbundle.index.gallery_collection import Gallery, Hit, Neighbours, best_per_product
 from unbundle.ranking.embedding_parts import split_parts
-from unbundle.ranking.query_expansion import SOURCES, expansion, photos_as_queries
+from unbundle.ranking.query_expansion import expansion, photos_as_queries, sources
 from unbundle.vision.geometric_verification import Evidence, bonus, verify
 from unbundle.vision.keypoints import Keypoints
 
@@ -108,13 +108,14 @@ def expanded_neighbours(
         weight: `Bundle.expansion` of the query's modality.
     """
     known = [hit for hit in near.photos if hit.id in near.evidence]
-    if not weight or not known:
+    sure = sources([near.evidence[hit.id].inliers for hit in known])
+    if not weight or not sure:
         return near
     vectors = np.stack([near.stored[hit.id].vector for hit in known])
-    parts = split_parts(vectors[:SOURCES], embedding.parts, embedding.dimensions)
+    parts = split_parts(vectors[sure], embedding.parts, embedding.dimensions)
     asked = photos_as_queries(parts, embedding.parts, weights)
     scores = np.asarray([hit.score for hit in known], np.float32)
-    anew = scores + np.float32(weight) * expansion(scores, asked @ vectors.T)
+    anew = scores + np.float32(weight) * expansion(scores[sure], asked @ vectors.T)
     by_id = dict(zip((hit.id for hit in known), anew.tolist(), strict=True))
     photos = [replace(hit, score=by_id.get(hit.id, hit.score)) for hit in near.photos]
     photos.sort(key=lambda hit: (-hit.score, hit.id))

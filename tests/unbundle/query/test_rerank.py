@@ -1,4 +1,6 @@
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,12 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.calibration.keypoint_matches import StoredReranker, likeness
 from tests.support import photos_with_local_features as printed_photos
 from tests.support.photos_with_local_features import printed, turned
-from unbundle.index.gallery_collection import Gallery, Hit, Item, Neighbours, best_per_product
+from unbundle.encoding.model_bundle import Bundle
+from unbundle.index.gallery_collection import (
+    Gallery,
+    Hit,
+    Item,
+    Neighbours,
+    Stored,
+    best_per_product,
+)
 from unbundle.index.milvus_database import Database
-from unbundle.query.rerank import rerank, rescored
-from unbundle.vision.geometric_verification import Evidence, bonus
+from unbundle.query.rerank import expanded_neighbours, rerank, rescored
+from unbundle.ranking.embedding_parts import join_parts, unit
+from unbundle.vision.geometric_verification import NONE, Evidence, bonus
 from unbundle.vision.keypoints import ROOTSIFT, Keypoints, keypoints
 
 SETTINGS = printed_photos.SETTINGS.model_copy(update={"count": 120, "photos": 6})
@@ -130,3 +142,38 @@ def test_a_shorter_list_is_the_beginning_of_a_longer_one(
     products = [hit.product for hit in best_per_product(whole)]
     shorter = [hit.product for hit in best_per_product(rescored(cut, evidence, 0.1))]
     assert products[: len(shorter)] == shorter
+
+
+def test_what_is_like_a_verified_photo_rises_as_the_fit_computes_it(tiny_bundle: Path) -> None:
+    embedding = Bundle.open(tiny_bundle).embedding
+    weights, rng = embedding.weights["photo"], np.random.default_rng(2)
+    parts = {
+        part: unit(rng.normal(size=(6, size)).astype(np.float32))
+        for part, size in zip(embedding.parts, embedding.dimensions, strict=True)
+    }
+    parts = {part: np.concatenate([rows, rows[:1]]) for part, rows in parts.items()}  # a twin
+    vectors = join_parts(parts, embedding.parts)
+    scores = np.linspace(0.9, 0.3, 7, dtype=np.float32)
+    evidence = [replace(NONE, inliers=count) for count in (30, 2, 0, 12, 0, 0, 0)]
+    hits = [Hit(str(row), str(row), float(score), "", "") for row, score in enumerate(scores)]
+    near = Neighbours(
+        hits,
+        hits,
+        {hit.id: Stored(vector, "") for hit, vector in zip(hits, vectors, strict=True)},
+        {hit.id: one for hit, one in zip(hits, evidence, strict=True)},
+    )
+    served = expanded_neighbours(near, embedding, weights, 0.5)
+    assert [hit.id for hit in served.photos].index("6") < 5
+    assert served.products == served.photos
+    stored = StoredReranker(
+        lambda _, items: [evidence[item] for item in items],
+        [9],
+        0.0,
+        7,
+        likeness(parts, weights),
+        0.5,
+    )
+    items, anew, _ = stored(0, np.arange(7), scores)
+    assert [hit.id for hit in served.photos] == [str(item) for item in items]
+    np.testing.assert_allclose([hit.score for hit in served.photos], anew, atol=1e-6)
+    assert expanded_neighbours(near, embedding, weights, 0.0) is near
