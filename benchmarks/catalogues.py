@@ -8,6 +8,7 @@ ran is not run again: a stage leaves a mark, a seed its figures, so an interrupt
 where it ended. Printed are means over seeds, with their spread (largest less smallest).
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -54,7 +55,8 @@ def main(
 
 def measured(catalogue: str, seeds: Sequence[int], work: Path) -> list[Figures]:
     """The figures of each seed's run on a catalogue."""
-    workspace = work / Path(catalogue).name
+    place = hashlib.sha256(str(Path(catalogue).resolve()).encode()).hexdigest()[:6]
+    workspace = work / (catalogue if catalogue == "demo" else f"{Path(catalogue).name}-{place}")
     marks = workspace / "ran"
     marks.mkdir(parents=True, exist_ok=True)
     runs = []
@@ -85,7 +87,8 @@ def _write_params(workspace: Path, catalogue: str, seed: int) -> None:
 
 
 def _run(stages: Iterable[str], workspace: Path, marks: Path) -> None:
-    environment = os.environ | {
+    own = {name: value for name, value in os.environ.items() if not name.startswith("MILVUS_")}
+    environment = own | {
         "PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"
     }  # fmt: skip
     for stage in stages:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.base.params import DEPTH
 from tasks.calibration.encoded_queries import EncodedQueries
@@ -11,6 +12,13 @@ from unbundle.ranking.fusion import fuse, interleave
 
 OUT_OF_REACH = np.float32(-10)
 """Score of what is not to be found: it ranks last, since no sum of weighted cosines is as low."""
+
+
+def within_reach(scores: Vectors) -> NDArray[np.int64]:
+    """Items of scores `[M]`, best first, but for those `OUT_OF_REACH`."""
+    order = np.argsort(-scores, kind="stable")
+    return order[scores[order] > OUT_OF_REACH / 2]
+
 
 HITS = 50
 """Hits of an instance that rank fusion reads."""
@@ -51,10 +59,10 @@ def rank_gallery(
     """
     rankings = {}
     for query, places in zip(queries, asked.queries, strict=True):
-        top = np.argsort(-cosines[places], axis=1, kind="stable")[:, :HITS]
+        top = [within_reach(cosines[place])[:HITS] for place in places]
         lists = [[ids[item] for item in row] for row in top]
-        found = np.take_along_axis(cosines[places], top, axis=1)
+        found = [cosines[place, row] for place, row in zip(places, top, strict=True)]
         rankings[query] = (
-            interleave(lists, DEPTH) if fusion is None else fuse(lists, list(found), fusion, DEPTH)
+            interleave(lists, DEPTH) if fusion is None else fuse(lists, found, fusion, DEPTH)
         )
     return rankings

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.base.params import DEPTH, Export
+from tasks.data.composed_queries import without_junk
 from tasks.metrics.ranking import average_precision, instance_coverage
 from unbundle.ranking.embedding_parts import TERMS, UNTRAINED, Modality, Vectors
 from unbundle.ranking.fusion import interleave
@@ -167,7 +168,10 @@ class _Judge:
             )
             ids = self._answers.ids
             lists = [[ids[item] for item in row] for row in best_items(total, self._depth)]
-            rankings = [interleave([lists[row] for row in rows], DEPTH) for rows in self._places]
+            rankings = [
+                interleave([without_junk(lists[row], query.junk) for row in rows], DEPTH)
+                for query, rows in zip(self._queries, self._places, strict=True)
+            ]
             self._known[key] = quality(self._queries, rankings, self._answers)
         return self._known[key]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.base.params import DEPTH
-from tasks.calibration.exact_search import HITS
+from tasks.calibration.exact_search import HITS, within_reach
 from tasks.calibration.fit_embedding_weights import AnswerKey, DevQuery, quality
 from unbundle.ranking.embedding_parts import Vectors
 from unbundle.ranking.fusion import CROWD, EVIDENCE, evidence, fuse, interleave
@@ -59,8 +59,8 @@ def fit_fusion(
 
 
 def nearest_items(row: int, cosines: Vectors) -> tuple[NDArray[np.int64], Vectors]:
-    """The `HITS` items `[H]` nearest to an instance of cosines `[N, M]`, and their scores."""
-    items = np.argsort(-cosines[row], kind="stable")[:HITS]
+    """The `HITS` items `[H]`, or fewer, nearest to an instance of `[N, M]`, and their scores."""
+    items = within_reach(cosines[row])[:HITS]
     return items, cosines[row, items]
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tasks.base.params import Params, checked
 from tasks.base.progress import track
+from tasks.calibration.exact_search import within_reach
 from tasks.data.box_columns import boxes_of
 from tasks.tokens.token_files import FeatureStore
 from unbundle.ranking.embedding_parts import PARTS, Vectors, join_parts
@@ -96,7 +97,7 @@ class StoredReranker:
 
     def rescored(self, scores: Vectors) -> Vectors:
         """Scores `[N, M]` of all instances with all items, those of verified items re-ranked."""
-        orders = np.argsort(-scores, axis=1, kind="stable")
+        orders = [within_reach(row) for row in scores]
         anew = scores.copy()
         with ThreadPoolExecutor() as pool:
             rows = pool.map(self, range(len(scores)), orders, scores)
@@ -113,9 +114,14 @@ def likeness(parts: Mapping[str, Vectors], weights: Mapping[str, float]) -> Simi
         parts: unit rows `[M, d]` by part; further heads do not count.
         weights: by term, of the queries that are expanded.
     """
-    items = join_parts(parts, PARTS)
-    asked = photos_as_queries({part: parts[part] for part in PARTS}, PARTS, weights)
-    return lambda sources, others: asked[sources] @ items[others].T
+
+    def similar(asked: NDArray[np.int64], others: NDArray[np.int64]) -> Vectors:
+        # Of the few that are asked for: all of them would be the gallery's vectors twice more.
+        queries = photos_as_queries({part: parts[part][asked] for part in PARTS}, PARTS, weights)
+        items = join_parts({part: parts[part][others] for part in PARTS}, PARTS)
+        return np.asarray(queries @ items.T, np.float32)
+
+    return similar
 
 
 def keypoint_settings(params: Params) -> KeypointSettings:

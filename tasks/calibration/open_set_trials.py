@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.calibration.exact_search import within_reach
 from tasks.calibration.keypoint_matches import StoredReranker
 from unbundle.encoding.model_bundle import OpenSetSettings
 from unbundle.ranking.embedding_parts import Modality, Vectors, term_scores
@@ -121,7 +122,7 @@ def trials(
         mine = gallery == product
         if product is None or not mine.any() or mine.all():
             continue
-        order = np.argsort(-scores[row], kind="stable")
+        order = within_reach(scores[row])
         for known, kept in ((True, order), (False, order[~mine[order]])):
             items, anew, evidence = reranker(row, kept, scores[row])
             items, anew, evidence = items[:NEAREST], anew[:NEAREST], evidence[:NEAREST]

@@ -46,7 +46,7 @@ def read_rows(workspace: Workspace) -> pd.DataFrame:
     manifest = read_manifest(workspace.manifest)
     manifest[JUNK] = [[] for _ in range(len(manifest))]
     path = workspace.composed / ROWS
-    if not path.is_file():
+    if not path.is_file() or not lacks_queries(manifest):
         return manifest
     table = pq.read_table(path)
     made = table.to_pandas()

@@ -139,6 +139,9 @@ def rank(
             )
     asked = stored.queries(material.queries.frame, row.mode)
     cosines = gallery_cosines(asked, gallery, weights)
+    frame = material.queries.frame
+    junk = junk_pairs(dev_queries(frame, asked), material.answers, len(asked.boxes))
+    cosines = np.where(junk, OUT_OF_REACH, cosines)
     if local is not None and reranker is not None:
         settings, similar = keypoint_settings(params), likeness(gallery, weights)
         fresh = stored_reranker(local, asked, photos, settings, similar)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tasks.base.params import DEPTH, Evaluate
 from tasks.base.progress import track
-from tasks.calibration.exact_search import OUT_OF_REACH
+from tasks.calibration.exact_search import OUT_OF_REACH, within_reach
 from tasks.calibration.keypoint_matches import StoredReranker, comparing, likeness
 from tasks.calibration.open_set_trials import Trials, products, trials
 from tasks.data.composed_queries import without_junk
@@ -66,14 +66,16 @@ def diagnose(
     gallery = BaselineGallery(rows.ids, parts["raw"], [hit.caption for hit in rows.hits])
     titles = TitleIndex(gallery.captions, queries.corpus)
     alike = {mode: likeness(parts, weights) for mode, weights in embedding.weights.items()}
-    labels = np.asarray([queries.gallery.get(item, "") for item in rows.ids])
+    ids = rows.ids
+    places = {item: place for place, item in enumerate(ids)}
+    labels = np.asarray([queries.gallery.get(item, "") for item in ids])
     diagnosis = Diagnosis()
     asked = list(zip(queries.rows, found.rankings, strict=True))
     for query, ranking in track(asked, "exact search and baselines"):
         scores = ranking.encoded.vectors @ rows.vectors.T
         diagnosis.recalls += [
-            index_recall(ids, row, rows.ids, DEPTH)
-            for ids, row in zip(ranking.searched, scores, strict=True)
+            index_recall(names, row, ids, DEPTH)
+            for names, row in zip(ranking.searched, scores, strict=True)
         ]
         encoded = ranking.encoded
         reranker = StoredReranker(
@@ -84,14 +86,15 @@ def diagnose(
             alike[encoded.modality],
             bundle.expansion.get(encoded.modality, 0.0),
         )
+        junk = [places[item] for item in queries.junk[query.id] if item in places]
+        scores[:, junk] = OUT_OF_REACH
         exact = [_exact(place, row, reranker) for place, row in enumerate(scores)]
-        names = [[rows.ids[item] for item in items] for items in exact]
+        names = [[ids[item] for item in items] for items in exact]
         trace = _trace(query, ranking, names, queries, DEPTH)
         diagnosis.misses += attribute(trace, params.match_iou)
         shown = products(encoded.boxes, query.labels, query.boxes, params.match_iou)
-        junk = np.isin(rows.ids, queries.junk[query.id])
         diagnosis.trials[query.id] = trials(
-            np.where(junk, OUT_OF_REACH, scores),
+            scores,
             encoded.heads,
             parts,
             labels,
@@ -111,7 +114,7 @@ def _exact(
     instance: int, scores: NDArray[np.float32], reranker: StoredReranker
 ) -> NDArray[np.int64]:
     """Gallery rows of an instance by exact search and re-ranking, best first."""
-    items, *_ = reranker(instance, np.argsort(-scores, kind="stable"), scores)
+    items, *_ = reranker(instance, within_reach(scores), scores)
     return items
 
 

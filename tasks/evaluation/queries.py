@@ -144,7 +144,8 @@ def retrieve(search: ProductSearch, queries: LabelledQueries, depth: int) -> Ret
     rankings, milliseconds = [], []
     for query in track(queries.rows, f"queries to {search.gallery.name}"):
         started = time.perf_counter()
-        rankings.append(search.rank(query.photo, query.caption, depth))
+        junk = frozenset(queries.junk[query.id])
+        rankings.append(search.rank(query.photo, query.caption, depth, junk))
         milliseconds.append(1000 * (time.perf_counter() - started))
     return Retrieved(rankings, milliseconds)
 

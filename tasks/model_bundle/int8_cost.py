@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from tasks.base.params import DEPTH
 from tasks.base.progress import track
 from tasks.calibration.encoded_queries import StoredPhotos
-from tasks.calibration.exact_search import gallery_cosines, rank_gallery
-from tasks.calibration.fit import Fitted
+from tasks.calibration.exact_search import OUT_OF_REACH, gallery_cosines, rank_gallery
+from tasks.calibration.fit import Fitted, dev_queries, junk_pairs
+from tasks.calibration.fit_embedding_weights import AnswerKey
 from tasks.data.box_columns import CORNERS, boxes_of
-from tasks.data.composed_queries import JUNK, without_junk
+from tasks.data.composed_queries import JUNK
 from tasks.data.splits import labelled, products_of, rows_of, spread
 from tasks.metrics.ranking import Corrected, corrected, difference
 from tasks.tokens.token_files import FeatureStore
@@ -138,9 +139,10 @@ def _scored(
     asked = stored.queries(dev, "both")
     cosines = gallery_cosines(asked, stored.gallery(gallery), fitted.weights["both"])
     names: list[str] = dev["id"].tolist()
+    answers = AnswerKey.of(ids, products_of(gallery))
+    pairs = junk_pairs(dev_queries(dev, asked), answers, len(asked.boxes))
+    cosines = np.where(pairs, OUT_OF_REACH, cosines)
     rankings = rank_gallery(names, asked, cosines, ids, fitted.fusion)
     junk: Mapping[str, list[str]] = dict(zip(names, dev[JUNK], strict=True))
-    rankings = {name: without_junk(rankings[name], junk[name]) for name in names}
     labels: Mapping[str, list[str]] = dict(zip(names, dev["labels"], strict=True))
-    products = dict(zip(ids, products_of(gallery), strict=True))
-    return corrected(rankings, labels, products, [DEPTH], junk)
+    return corrected(rankings, labels, answers.label_of, [DEPTH], junk)

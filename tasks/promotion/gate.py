@@ -94,7 +94,7 @@ def decide(candidate: Candidate, champion: Measurement | None, params: Params) -
     Args:
         candidate: what was measured of it.
         champion: what clients are answered from today, measured on the same queries in the same
-            order; None where there is no such collection, and the floors decide.
+            order; None where there is no such collection, and the other rules decide.
         params: `promote`, the bootstrap's size and the seed.
 
     Returns:

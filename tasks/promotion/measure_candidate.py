@@ -21,7 +21,7 @@ from tasks.promotion.gate import Candidate, Measurement
 from unbundle.base.errors import UserError
 from unbundle.encoding.model_bundle import SETTINGS, BundleFormatError
 from unbundle.index.change_journal import Journal
-from unbundle.index.gallery_collection import Gallery
+from unbundle.index.gallery_collection import Gallery, LostRowsError
 from unbundle.index.milvus_database import Database
 from unbundle.query.search import ProductSearch
 
@@ -98,7 +98,7 @@ def _figures(
 
 
 def _open_champion(workspace: Workspace, uri: str, collection: str) -> ProductSearch | None:
-    """The champion; none where only another version of unbundle could measure it."""
+    """The champion; none where only another version of unbundle, or nothing, could measure it."""
     with Database(uri) as database:
         version = database.gallery(collection).properties["bundle"]
     if not (workspace.bundles / version / SETTINGS).is_file():
@@ -108,10 +108,10 @@ def _open_champion(workspace: Workspace, uri: str, collection: str) -> ProductSe
         )
     try:
         return ProductSearch(workspace.bundles, uri, collection)
-    except BundleFormatError as error:
+    except (BundleFormatError, LostRowsError) as error:
         # Nor could this version serve it: to wait for a comparison would be to wait for ever.
         console.print(
-            f"  the champion {collection} is not compared, the floors alone judge: {error}"
+            f"  the champion {collection} is not compared, the other rules alone judge: {error}"
         )
         return None
 

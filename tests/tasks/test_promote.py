@@ -221,6 +221,21 @@ def test_a_champion_whose_bundle_is_gone_is_named(world: Workspace, params: Para
         promote(world, params)
 
 
+def test_a_champion_that_lost_rows_does_not_hold_up_its_successor(
+    world: Workspace, params: Params
+) -> None:
+    promote(world, params)
+    first = Receipt.read(world.receipt)
+    new_bundle(world, seed=5)
+    second = measure(world, params)
+    with Database(str(world.milvus)) as database:
+        database.gallery(first.collection).expect_rows(first.rows + 1)
+    decision = promote(world, params)
+    assert decision.promoted, decision.reason
+    assert not [rule.name for rule in decision.rules if "champion" in rule.name]
+    assert aliases(world) == (second, first.collection)
+
+
 def test_a_champion_that_another_version_wrote_does_not_hold_up_its_successor(
     world: Workspace, params: Params
 ) -> None:

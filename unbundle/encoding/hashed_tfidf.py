@@ -34,7 +34,12 @@ _RUN = re.compile(rf"\d+|[{_UNSPACED_SCRIPTS}]+|{_WORD}")
 _UNSPACED_START = re.compile(f"[{_UNSPACED_SCRIPTS}]")
 # Accents, and the points of Hebrew and Arabic, which most titles leave out.
 _MARKS = re.compile(r"[\u0300-\u036f\u0591-\u05c7\u064b-\u065f]")
-_TITLES = 4096  # whose n-grams are kept: a query's title, a catalogue's repeated ones
+# A letter with what is written after it and belongs to it: accents, voice marks, parts of Hangul.
+_CLUSTER = re.compile(
+    r"(?s:.)[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u1160-\u11ff\u3099\u309a\uff9e\uff9f]*"
+)
+# Titles whose n-grams are kept for the second look at them, a few MB in all.
+_TITLES, _LONGEST_KEPT = 256, 300
 
 
 @dataclass(frozen=True)
@@ -110,18 +115,37 @@ def inverse_document_frequencies(titles: Iterable[str]) -> NDArray[np.float16]:
     return (np.log((1 + total) / (1 + counts)) + 1).astype(np.float16)
 
 
-def mentions(title: str, word: str) -> bool:
-    """Whether a title holds a word, or all of several; spelling as for `HashedTfidf`."""
-    text = _folded(title)[0]
-    runs = {run.group() for run in _RUN.finditer(text)}
-    return all(
-        run.group() in (text if _UNSPACED_START.match(run.group()) else runs)
-        for run in _RUN.finditer(_folded(word)[0])
-    )
+@dataclass(frozen=True)
+class TitleWords:
+    """The words of a title, spelt as for `HashedTfidf`; `TitleWords.of` makes it."""
+
+    text: str
+    runs: frozenset[str]
+
+    @classmethod
+    def of(cls, title: str) -> "TitleWords":
+        """The words of any text."""
+        text, _ = _folded(title)
+        return cls(text, frozenset(run.group() for run in _RUN.finditer(text)))
+
+    def hold(self, other: "TitleWords") -> bool:
+        """Whether all words of another text stand in this one."""
+        return all(
+            run in (self.text if _UNSPACED_START.match(run) else self.runs) for run in other.runs
+        )
+
+
+def _features(title: str) -> _Features:
+    # What a client sends may be long, and is not kept for ever.
+    return _kept(title) if len(title) <= _LONGEST_KEPT else _computed(title)
 
 
 @lru_cache(_TITLES)
-def _features(title: str) -> _Features:
+def _kept(title: str) -> _Features:
+    return _computed(title)
+
+
+def _computed(title: str) -> _Features:
     grams = list(_ngrams(title))
     codes = np.asarray([zlib.crc32(text.encode()) for text, _, _ in grams], np.uint64)
     places = _mixed(codes[:, None] + (np.arange(1, _PLACES + 1, dtype=np.uint64) << np.uint64(32)))
@@ -151,15 +175,21 @@ def _ngrams(title: str) -> Iterator[tuple[str, int, int]]:
                 yield padded[place : place + length], origin[first], origin[last] + 1
 
 
-def _folded(title: str) -> tuple[str, list[int]]:
+def _folded(title: str) -> tuple[str, Sequence[int]]:
     """A title without case, accents and widths, and the place in it that each letter comes from."""
+    if title.isascii():
+        return title.casefold(), range(len(title))
     letters: list[str] = []
     origin: list[int] = []
-    for place, character in enumerate(title):
-        bare = _MARKS.sub("", unicodedata.normalize("NFKD", character.casefold()))
-        for letter in unicodedata.normalize("NFC", bare):
+    for cluster in _CLUSTER.finditer(title):
+        whole = cluster.group()
+        # "Lego™" is no word "legotm".
+        bare = (
+            " " if unicodedata.category(whole[0]) == "So" else unicodedata.normalize("NFKD", whole)
+        )
+        for letter in unicodedata.normalize("NFC", _MARKS.sub("", bare)).casefold():
             letters.append(letter)
-            origin.append(place)
+            origin.append(cluster.start())
     return "".join(letters), origin
 
 

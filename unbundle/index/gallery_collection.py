@@ -51,6 +51,10 @@ _LIVE = "live"
 _ROWS = "rows"
 
 
+class LostRowsError(UserError):
+    """A collection whose rows are not those that its ingestion wrote."""
+
+
 @dataclass(frozen=True)
 class Item:
     """One gallery photo as it enters the index."""
@@ -289,17 +293,27 @@ class Gallery:
         """Hold the rows against what the ingestion wrote, where nothing has changed them since.
 
         Raises:
-            UserError: rows are missing.
+            LostRowsError: there are others, or fewer.
         """
         wanted = self.properties.get(_ROWS)
         if wanted is None or self.live:
             return
         found = self.count()
-        if found != int(wanted):
-            raise UserError(
-                f"{self.place}: {self.name} has {found:,} of the {int(wanted):,} rows that were "
-                "ingested; run `dvc repro ingest`, which writes those that are missing"
+        # Asked again: a client may have made it live while its rows were counted.
+        about = self._client.describe_collection(self.name, timeout=TIMEOUT)
+        if found == int(wanted) or _LIVE in about["properties"]:
+            return
+        place = f"{self.place}: {self.name} has {found:,}"
+        if found > int(wanted):
+            raise LostRowsError(
+                f"{place} rows where {int(wanted):,} were ingested: something else writes to it; "
+                "drop the collection and run `dvc repro ingest`"
             )
+        raise LostRowsError(
+            f"{place} of the {int(wanted):,} rows that were ingested; run `dvc repro ingest`, "
+            "which writes those that are missing, or serve another index: `unbundle rollback`, or "
+            "a new one and `unbundle promote`"
+        )
 
     def flush(self) -> None:
         """Seal what was written; a server then builds its index, see `pending`."""

@@ -15,21 +15,29 @@ _PARQUET = b"PAR1"
 def damage(folder: Path) -> str | None:
     """The first thing that is wrong with a folder's files, None where all fit together.
 
+    Collections that no alias names are not looked at: a drop that was interrupted leaves a part of
+    one, and what serves does not depend on it.
+
     Args:
         folder: that no process writes to.
     """
-    return next(_findings(folder), None)
+    try:
+        return next(_findings(folder), None)
+    except OSError as error:
+        return f"{error.filename or folder}: {error.strerror}"
 
 
 def _findings(folder: Path) -> Iterator[str]:
-    yield from _unless_json(folder / "aliases.json", needed=False)
-    for place in sorted((folder / "collections").glob("*/")):
-        rows = list(place.glob("partitions/*/data/*.parquet"))
-        # A creation that was interrupted leaves a collection without rows and perhaps without more.
-        yield from _unless_json(place / "schema.json", needed=bool(rows))
-        wrong = list(_unless_json(place / "manifest.json", needed=bool(rows)))
+    aliases = folder / "aliases.json"
+    wrong = list(_unless_json(aliases, needed=False))
+    yield from wrong
+    named = {} if wrong or not aliases.exists() else _read(aliases)
+    for name in sorted({str(target) for target in named.values()}):
+        place = folder / "collections" / name
+        yield from _unless_json(place / "schema.json", needed=True)
+        wrong = list(_unless_json(place / "manifest.json", needed=True))
         yield from wrong
-        if not wrong and (place / "manifest.json").exists():
+        if not wrong:
             yield from _lost_rows(place)
 
 

@@ -11,7 +11,8 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -416,9 +417,12 @@ def _check_folder(folder: Path, create: bool) -> None:
     if folder.is_file():
         raise UserError(f"{folder}: a file; a Milvus Lite database is a folder, give another name")
     if folder.is_dir():
-        wrong = damage(folder)
-        # Where another process has it open, that is what has to be told.
-        if wrong is not None and not is_locked(folder):
+        if damage(folder) is None:
+            return
+        # Perhaps a writer was seen at work. Where one still is, that is what has to be told.
+        with _locked(folder) as alone:
+            wrong = damage(folder) if alone else None
+        if wrong is not None:
             raise UserError(
                 f"{wrong}; Milvus Lite would delete rows to mend it, so nothing was opened: "
                 f"{_RESTORE}"
@@ -443,13 +447,21 @@ def _why_not_open(uri: str, error: Exception) -> str:
 
 def is_locked(folder: Path) -> bool:
     """Whether a process, this one included, has a Milvus Lite folder open."""
+    with _locked(folder) as alone:
+        return not alone
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold a folder's lock for the block, if it is free or there is none: whether it is."""
     import fcntl
 
-    try:
-        with (folder / "LOCK").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    with ExitStack() as opened:
+        alone = True
+        with suppress(FileNotFoundError):
+            lock = opened.enter_context((folder / "LOCK").open())
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                alone = False
+        yield alone

@@ -1,7 +1,7 @@
 """A query answered: boxes of the photo, and for each the products of the catalogue, best first."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from unbundle.base.catalogue_cells import ID_LENGTH
 from unbundle.base.errors import UnknownIdError, UserError
 from unbundle.base.request_limits import USUAL_K
 from unbundle.encoding.encoded_query import EncodedQuery, Word
-from unbundle.encoding.hashed_tfidf import mentions
+from unbundle.encoding.hashed_tfidf import TitleWords
 from unbundle.encoding.model_bundle import SETTINGS, Bundle
 from unbundle.encoding.query_encoder import Encoder
 from unbundle.encoding.query_observer import NOBODY, Observer
@@ -360,17 +360,24 @@ class ProductSearch:
             )
         return row
 
-    def rank(self, photo: Source | None, caption: str = "", depth: int = 100) -> Ranking:
+    def rank(
+        self,
+        photo: Source | None,
+        caption: str = "",
+        depth: int = 100,
+        without: Collection[str] = (),
+    ) -> Ranking:
         """Rank gallery photos, not grouped, as the metrics read them.
 
         Args:
             photo: as in a query.
             caption: as in a query.
             depth: length of every ranking.
+            without: ids that count as not in the index once it was searched.
         """
         query = self._encode(Question(photo, caption), NOBODY)
         hits = self.gallery.search(query.vectors, depth)
-        found = [Neighbours([], row) for row in hits]
+        found = [Neighbours([], [hit for hit in row if hit.id not in without]) for row in hits]
         reranked = rerank(self.gallery, self.encoder.bundle, query, found)
         verified = [near.photos for near in reranked]
         searched, rankings = _ids(hits), _ids(verified)
@@ -440,10 +447,12 @@ def own_words(words: Sequence[Word], best: Sequence[Hit | None]) -> list[tuple[s
         words: of the query's title.
         best: the first hit of each instance.
     """
-    names = ["" if hit is None else f"{hit.label} {hit.caption}" for hit in best]
+    texts = ["" if hit is None else f"{hit.label} {hit.caption}" for hit in best]
+    names = [TitleWords.of(text) for text in texts]
     found: list[list[str]] = [[] for _ in best]
     for word in words:
-        named = [mentions(name, word.text) for name in names]
+        spelt = TitleWords.of(word.text)
+        named = [name.hold(spelt) for name in names]
         for row, own in enumerate(found):
             if word.belongs[row] >= _BELONGS and (named[row] or not any(named)):
                 own.append(word.text)

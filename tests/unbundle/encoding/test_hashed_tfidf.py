@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from unbundle.encoding.hashed_tfidf import HashedTfidf, inverse_document_frequencies
+from unbundle.encoding.hashed_tfidf import HashedTfidf, TitleWords, inverse_document_frequencies
 
 TITLES = [
     "Petravia day cream 50 ml",
@@ -41,7 +41,10 @@ def similarity(tfidf: HashedTfidf, one: str, other: str) -> float:
         ("Weißwurst", "weisswurst"),
         ("lip-balm, mint!", "lip balm mint"),
         ("İstanbul", "istanbul"),
-        ("한국", "한국"),
+        ("한국 크림", "\u1112\u1161\u11ab\u1100\u116e\u11a8 크림"),
+        ("ﾊﾟﾝ", "パン"),
+        ("か\u3099", "が"),
+        ("Lego™ set", "lego set"),
     ],
 )
 def test_spelling_that_tells_nothing_does_not_count(
@@ -71,6 +74,22 @@ def test_a_title_is_nearest_to_what_shares_its_words(
 def test_a_title_without_words_is_zero(tfidf: HashedTfidf, title: str) -> None:
     assert not tfidf.encode([title, "cream"])[0].any()
     assert tfidf.encode([]).shape == (0, 4096)
+
+
+@pytest.mark.parametrize(
+    ("title", "word", "held"),
+    [
+        ("Nordlys Lip Balm", "BALM", True),
+        ("Nordlys Lip Balm", "lip", True),
+        ("Nordlys Lip Balm", "al", False),
+        ("Lego™ Set", "lego", True),
+        ("ahc 黄金面霜", "面霜", True),
+        ("ahc 黄金面霜", "眼霜", False),
+        ("", "red", False),
+    ],
+)
+def test_a_title_holds_whole_words(title: str, word: str, held: bool) -> None:
+    assert TitleWords.of(title).hold(TitleWords.of(word)) is held
 
 
 def test_cosines_are_those_of_tfidf(tfidf: HashedTfidf) -> None:

@@ -91,6 +91,16 @@ def test_an_older_manifest_is_noticed_by_its_rows(
             database.gallery().check_rows()
 
 
+def test_what_an_interrupted_drop_left_keeps_nobody_from_serving(served: Workspace) -> None:
+    with copy(served) as world:
+        left = world.milvus / "collections/products_000000000000/partitions/_default/data"
+        left.mkdir(parents=True)
+        (left / "data_000001_000012.parquet").write_bytes(b"PAR1")
+        assert damage(world.milvus) is None
+        with Database(str(world.milvus)) as database:
+            database.gallery().check_rows()
+
+
 def test_an_open_folder_is_told_as_open(served: Workspace) -> None:
     with copy(served) as world, Database(str(world.milvus)):
         next(world.milvus.glob("collections/*/manifest.json")).write_text("{")

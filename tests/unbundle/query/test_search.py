@@ -80,6 +80,15 @@ def test_a_word_that_another_box_product_is_named_by_is_not_shown() -> None:
     assert own_words(words, [None, None, None])[1] == ("AHC", "Crème", "霜")
 
 
+def test_what_is_left_out_of_a_ranking_is_no_evidence_either(search: ProductSearch) -> None:
+    whole = search.rank(scene([2]), "red cream 2", 12)
+    first = whole.rankings[0][0]
+    without = search.rank(scene([2]), "red cream 2", 12, {first})
+    assert first not in without.rankings[0] + without.merged
+    assert set(without.rankings[0]) == set(whole.rankings[0]) - {first}
+    assert without.searched == whole.searched
+
+
 def test_paths_bytes_and_pixels_are_the_same_query(search: ProductSearch, tmp_path: Path) -> None:
     path = write_photo(tmp_path / "query.png", scene([2]))
     answers = [search(path), search(str(path)), search(path.read_bytes()), search(scene([2]))]
