@@ -105,8 +105,8 @@ def diagnose(
         ranked = rank_baselines(
             ranking.encoded.heads["raw"], titles.scores(query.caption), gallery, params.depth
         )
-        for name, ids in ranked.items():
-            diagnosis.baselines[name][query.id] = without_junk(ids, queries.junk[query.id])
+        for name, baseline in ranked.items():
+            diagnosis.baselines[name][query.id] = without_junk(baseline, queries.junk[query.id])
     return diagnosis
 
 
