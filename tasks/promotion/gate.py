@@ -46,7 +46,7 @@ class Candidate(Measurement):
         rows: what the collection holds.
         gallery: what it should hold.
         over_baselines: differences, query by query, to what needs no training: by baseline, then
-            by metric; empty where nobody labelled the queries.
+            by metric; by photo alone where nobody labelled the queries.
         replayed: recorded queries that it was asked, 0 where there are none.
         changed: share of them whose first product changes.
     """
