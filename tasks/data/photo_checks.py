@@ -12,6 +12,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tasks.data.phash import SIDE, perceptual_hash
 from unbundle.base.catalogue_cells import leads_out
+from unbundle.base.errors import UserError
+from unbundle.base.request_limits import check_size
 
 SLICE = 64
 """Photos per unit of work, so that a million of them do not become a million futures."""
@@ -96,12 +98,15 @@ def _check(folder: Path, image: str) -> PhotoCheck:
     try:
         with Image.open(path) as photo:
             width, height = photo.size
+            check_size(f"image {image!r}", width, height)
             if photo.getexif().get(ExifTags.Base.Orientation, 1) in SIDEWAYS:
                 width, height = height, width
             # libjpeg then decodes at a fraction of the size, and still reads every byte.
             photo.draft("L", (2 * SIDE, 2 * SIDE))
             upright = ImageOps.exif_transpose(photo)
             return PhotoCheck("", width, height, perceptual_hash(upright))
+    except UserError as error:
+        return PhotoCheck(str(error))
     except UnidentifiedImageError:
         return PhotoCheck(f"image {image!r} is in no format that is known")
     except Exception as error:  # on broken bytes a decoder raises whatever it stumbles over

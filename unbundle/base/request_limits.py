@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from unbundle.base.errors import UserError
+
 MOST_BOXES = 64
 """Boxes that a caller may give for one photo."""
 
@@ -18,6 +20,9 @@ strip whose shorter side the detector gets as 6 pixels."""
 
 PILLOW_PIXELS = 89_478_485
 """Pixels beyond which Pillow takes a picture for a bomb and warns; it refuses twice as many."""
+
+MOST_PIXELS = 2 * PILLOW_PIXELS
+"""Of an own photo: where Pillow itself refuses."""
 
 PIXEL_BYTES = 23
 """Memory that decoding takes at most, in bytes per pixel: a lossless WebP's. Others take 14."""
@@ -56,3 +61,24 @@ class Limits:
     """Seconds that a refused client is asked to wait."""
     poll: float = 3.0
     """Seconds between two looks at the alias."""
+
+
+def check_size(name: str, width: int, height: int, most_pixels: int = MOST_PIXELS) -> None:
+    """Hold a picture's size against the limits.
+
+    Raises:
+        UserError: it is too large or too long.
+    """
+    if width * height > most_pixels:
+        raise too_large(name, most_pixels)
+    long, short = max(width, height), min(width, height)
+    if long > PHOTO_SIDE or long > PHOTO_PROPORTION * short:
+        raise UserError(
+            f"{name}: {width:,} x {height:,} pixels; a side may have {PHOTO_SIDE:,} and "
+            f"{PHOTO_PROPORTION} times the other; cut it"
+        )
+
+
+def too_large(name: str, most_pixels: int) -> UserError:
+    """What is said of a picture of too many pixels."""
+    return UserError(f"{name}: more than {most_pixels:,} pixels; scale it down")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from unbundle.base.errors import UserError
-from unbundle.base.request_limits import PHOTO_PROPORTION, PHOTO_SIDE, PILLOW_PIXELS
+from unbundle.base.request_limits import MOST_PIXELS, check_size, too_large
 from unbundle.vision.boxes import Boxes
 
 Photo = NDArray[np.uint8]
@@ -42,12 +42,9 @@ class UploadedPhoto:
         return open_upload(self.file, self.most_pixels)
 
 
-_MOST_PIXELS = 2 * PILLOW_PIXELS  # of an own photo: where Pillow itself refuses
-
-
 @contextmanager
 def opened(
-    source: Path | bytes, most_pixels: int = _MOST_PIXELS, formats: tuple[str, ...] | None = None
+    source: Path | bytes, most_pixels: int = MOST_PIXELS, formats: tuple[str, ...] | None = None
 ) -> Iterator[Image.Image]:
     """Open an image file or its bytes, whose pixels the block decodes: every photo comes this way.
 
@@ -64,7 +61,7 @@ def opened(
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with Image.open(file, formats=formats) as image:
-            _check_size(name, image.width, image.height, most_pixels)
+            check_size(name, image.width, image.height, most_pixels)
             yield image
     except UserError:
         raise
@@ -72,7 +69,7 @@ def opened(
         raise UserError(f"{name}: no such file; give the path of a JPEG, PNG or WebP") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         # The warning where a program turns warnings into errors.
-        raise _too_large(name, most_pixels) from None
+        raise too_large(name, most_pixels) from None
     except Exception as error:
         # Whatever a decoder trips over (struct.error, IndexError, zlib.error …), the bytes caused.
         reason = type(error).__name__ if isinstance(source, bytes) else error
@@ -99,21 +96,6 @@ def open_upload(content: bytes, most_pixels: int) -> Photo:
     """
     with opened(content, most_pixels, UPLOADS) as image:
         return _upright(image)
-
-
-def _check_size(name: str, width: int, height: int, most_pixels: int) -> None:
-    if width * height > most_pixels:
-        raise _too_large(name, most_pixels)
-    long, short = max(width, height), min(width, height)
-    if long > PHOTO_SIDE or long > PHOTO_PROPORTION * short:
-        raise UserError(
-            f"{name}: {width:,} x {height:,} pixels; a side may have {PHOTO_SIDE:,} and "
-            f"{PHOTO_PROPORTION} times the other; cut it"
-        )
-
-
-def _too_large(name: str, most_pixels: int) -> UserError:
-    return UserError(f"{name}: more than {most_pixels:,} pixels; scale it down")
 
 
 def _upright(image: Image.Image) -> Photo:

@@ -94,6 +94,17 @@ def test_sizes_are_those_of_the_upright_photo(
     assert (found.height, found.width) == open_photo(tmp_path / "turned.jpg").shape[:2]
 
 
+@pytest.mark.parametrize("size", [(1, 101), (30_001, 400)])
+def test_a_photo_that_serving_refuses_by_its_size_is_refused(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    Image.new("L", size).save(tmp_path / "long.png")
+    assert (
+        "pixels; a side may have 30,000 and 100 times the other"
+        in only(tmp_path, "long.png").problem
+    )
+
+
 @given(st.data())
 def test_broken_bytes_pass_only_if_serving_opens_them(folder: Path, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(["a.png", "a.jpg"]))

@@ -165,7 +165,7 @@ PUBLIC = {
     "ProductSearch.close": [],
     "ProductSearch.duplicates": ["threshold"],
     "ProductSearch.product": ["identifier"],
-    "ProductSearch.rank": ["photo", "caption=''", "depth=100"],
+    "ProductSearch.rank": ["photo", "caption=''", "depth=100", "without=()"],
     "ProductSearch.similar": ["identifier", "k=10"],
     "Question": [
         *("photo=None", "caption=''", "k=10", "boxes=None", "filters=None", "bundle_price=None"),
