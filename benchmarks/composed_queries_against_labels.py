@@ -4,8 +4,8 @@
 
 In a checkout whose pipeline ran on a labelled catalogue. The bundle's networks stay as they are;
 weights, re-ranking and rank fusion are fitted on the labelled dev queries, on queries that stage
-`compose` makes of the same gallery (one fit per seed), or not at all, and all are judged on the
-labelled queries that no fit has seen. Exact search, no Milvus.
+`compose_queries` makes of the same gallery (one fit per seed), or not at all, and all are judged on
+the labelled queries that no fit has seen. Exact search, no Milvus.
 """
 
 import os
@@ -117,7 +117,7 @@ class Judge:
 def _composed(
     workspace: Workspace, manifest: pd.DataFrame, params: Params, seed: int, folder: Path
 ) -> pd.DataFrame:
-    """Dev queries that `compose` makes of the gallery; their images are named absolutely."""
+    """Dev queries that `compose_queries` makes of the gallery, their images named absolutely."""
     mine = Workspace(folder / str(seed))
     unlabelled = rows_of(read_manifest(workspace.manifest), "gallery", "train")
     images = [str((workspace.catalogue / image).resolve()) for image in unlabelled["image"]]

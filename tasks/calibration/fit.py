@@ -98,13 +98,11 @@ def fit(
     for mode in MODES:
         asked = stored.queries(dev, mode)
         queries = dev_queries(dev, asked)
-        junk = junk_pairs(queries, answers, len(asked.boxes))
-        terms = {
-            term: np.where(junk, OUT_OF_REACH, values)
-            for term, values in term_scores(asked.heads, gallery).items()
-        }
+        terms = term_scores(asked.heads, gallery)
         weights[mode] = fit_weights(queries, terms, answers, start[mode], params.grid)
-        scores = np.where(junk, OUT_OF_REACH, gallery_cosines(asked, gallery, weights[mode]))
+        scores = without_junk_scores(
+            gallery_cosines(asked, gallery, weights[mode]), queries, answers
+        )
         if mode not in SEEN_MODES:
             continue
         similar = likeness(gallery, weights[mode])
@@ -220,6 +218,15 @@ def dev_queries(dev: pd.DataFrame, asked: EncodedQueries) -> list[DevQuery]:
         DevQuery(frozenset(labels), places, frozenset(junk))
         for labels, places, junk in zip(dev["labels"], asked.queries, dev[JUNK], strict=True)
     ]
+
+
+def without_junk_scores(
+    scores: Vectors, queries: Sequence[DevQuery], answers: AnswerKey
+) -> Vectors:
+    """Scores `[N, M]` of all instances, `OUT_OF_REACH` where they are not to find the item."""
+    if not any(query.junk for query in queries):
+        return scores
+    return np.where(junk_pairs(queries, answers, len(scores)), OUT_OF_REACH, scores)
 
 
 def junk_pairs(

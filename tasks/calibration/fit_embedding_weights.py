@@ -105,7 +105,7 @@ def fit_weights(
     used = [term for term in start if start[term] > 0]
     fixed = [dict(start), *_plain(start)]
     if len(queries) < 2 * FEWEST:
-        return _best_of(fixed, _Judge(queries, scores, answers, used))
+        return max(fixed, key=_Judge(queries, scores, answers, used))
     # The same halves for every network: two fits of one catalogue differ by what they are fits of.
     rng = np.random.default_rng(0)
     fitted, unseen = [], np.zeros(1 + len(fixed))
@@ -123,7 +123,7 @@ def fit_weights(
         shares = [{term: one[term] / sum(one.values()) for term in one} for one in fitted]
         means = {term: float(np.mean([share[term] for share in shares])) for term in start}
         return {term: round(mean / max(means.values()), 4) for term, mean in means.items()}
-    return _best_of(fixed, _Judge(queries, scores, answers, used))
+    return max(fixed, key=_Judge(queries, scores, answers, used))
 
 
 def _plain(start: Mapping[str, float]) -> list[dict[str, float]]:
@@ -132,10 +132,6 @@ def _plain(start: Mapping[str, float]) -> list[dict[str, float]]:
     own = [term for term in UNTRAINED if start.get(term, 0) > 0]
     trials = [none | dict.fromkeys(own, 1.0) | {"raw": share} for share in PLAIN_SHARES]
     return trials if len(own) == len(UNTRAINED) else [none | {term: 1.0} for term in own]
-
-
-def _best_of(trials: Sequence[dict[str, float]], judged: "_Judge") -> dict[str, float]:
-    return max(trials, key=judged)
 
 
 class _Judge:

@@ -9,19 +9,19 @@ import pandas as pd
 from tasks.base.params import DEPTH, Params
 from tasks.base.workspace import Workspace
 from tasks.calibration.encoded_queries import StoredPhotos
-from tasks.calibration.exact_search import OUT_OF_REACH, gallery_cosines, rank_gallery
+from tasks.calibration.exact_search import gallery_cosines, rank_gallery
 from tasks.calibration.fit import (
     dev_queries,
     fit_verification,
     fitted_queries,
-    junk_pairs,
     stored_reranker,
+    without_junk_scores,
 )
 from tasks.calibration.fit_embedding_weights import AnswerKey, fit_weights, start_weights
 from tasks.calibration.fit_rank_fusion import fit_fusion
 from tasks.calibration.keypoint_matches import described, keypoint_settings, likeness
 from tasks.data.box_columns import CORNERS
-from tasks.data.composed_queries import read_rows, without_junk
+from tasks.data.composed_queries import read_rows
 from tasks.data.splits import products_of, rows_of, spread
 from tasks.evaluation.ablation_variants import TableRow
 from tasks.evaluation.queries import LabelledQueries, read_queries
@@ -119,15 +119,13 @@ def rank(
     if row.fitted and not material.dev.empty:
         asked = stored.queries(material.dev, row.mode)
         known = dev_queries(material.dev, asked)
-        junk = junk_pairs(known, material.answers, len(asked.boxes))
-        scores = {
-            term: np.where(junk, OUT_OF_REACH, values)
-            for term, values in term_scores(asked.heads, gallery).items()
-        }
+        scores = term_scores(asked.heads, gallery)
         usual = start_weights(params.export, row.mode)
         start = {term: usual[term] or 1.0 if weights[term] else 0.0 for term in TERMS}
         weights = fit_weights(known, scores, material.answers, start, params.export.grid)
-        cosines = np.where(junk, OUT_OF_REACH, gallery_cosines(asked, gallery, weights))
+        cosines = without_junk_scores(
+            gallery_cosines(asked, gallery, weights), known, material.answers
+        )
         if local is None:
             fusion = fit_fusion(known, cosines, material.answers, params.export.spreads)
         else:
@@ -138,18 +136,14 @@ def rank(
                 known, cosines, material.answers, reranker, params.export
             )
     asked = stored.queries(material.queries.frame, row.mode)
-    cosines = gallery_cosines(asked, gallery, weights)
-    frame = material.queries.frame
-    junk = junk_pairs(dev_queries(frame, asked), material.answers, len(asked.boxes))
-    cosines = np.where(junk, OUT_OF_REACH, cosines)
+    known = dev_queries(material.queries.frame, asked)
+    cosines = without_junk_scores(gallery_cosines(asked, gallery, weights), known, material.answers)
     if local is not None and reranker is not None:
         settings, similar = keypoint_settings(params), likeness(gallery, weights)
         fresh = stored_reranker(local, asked, photos, settings, similar)
         fitted = replace(fresh, weight=reranker.weight, expansion=reranker.expansion)
         cosines = fitted.rescored(cosines)
-    left_out = material.queries.junk
-    found = rank_gallery(list(left_out), asked, cosines, material.answers.ids, fusion)
-    return {query: without_junk(ranking, left_out[query]) for query, ranking in found.items()}
+    return rank_gallery(list(material.queries.labels), asked, cosines, material.answers.ids, fusion)
 
 
 def scored(title: str, rankings: Mapping[str, list[str]], queries: LabelledQueries) -> pd.DataFrame:

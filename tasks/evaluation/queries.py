@@ -14,7 +14,7 @@ import pandas as pd
 from tasks.base.params import Params
 from tasks.base.progress import console, track
 from tasks.base.workspace import Workspace
-from tasks.data.composed_queries import JUNK, are_composed, read_rows, without_junk
+from tasks.data.composed_queries import JUNK, are_composed, read_rows
 from tasks.data.splits import labelled, products_of, rows_of, spread
 from unbundle.base.errors import UserError
 from unbundle.query.search import ProductSearch, Ranking
@@ -105,9 +105,9 @@ class Retrieved:
     """From the photo's path to the merged ranking, by query."""
 
     def merged(self, queries: LabelledQueries) -> dict[str, list[str]]:
-        """Ranked gallery ids by query id, without junk."""
-        pairs = zip(queries.junk.items(), self.rankings, strict=True)
-        return {query: without_junk(ranking.merged, junk) for (query, junk), ranking in pairs}
+        """Ranked gallery ids by query id."""
+        lists = (ranking.merged for ranking in self.rankings)
+        return dict(zip(queries.labels, lists, strict=True))
 
 
 def read_queries(workspace: Workspace, params: Params) -> LabelledQueries:
@@ -140,7 +140,7 @@ def read_queries(workspace: Workspace, params: Params) -> LabelledQueries:
 
 
 def retrieve(search: ProductSearch, queries: LabelledQueries, depth: int) -> Retrieved:
-    """Ask every query with its photo and caption."""
+    """Ask every query with its photo and caption, of an index that lacks its junk."""
     rankings, milliseconds = [], []
     for query in track(queries.rows, f"queries to {search.gallery.name}"):
         started = time.perf_counter()

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from tasks.base.params import DEPTH
 from tasks.base.progress import track
 from tasks.calibration.encoded_queries import StoredPhotos
-from tasks.calibration.exact_search import OUT_OF_REACH, gallery_cosines, rank_gallery
-from tasks.calibration.fit import Fitted, dev_queries, junk_pairs
+from tasks.calibration.exact_search import gallery_cosines, rank_gallery
+from tasks.calibration.fit import Fitted, dev_queries, without_junk_scores
 from tasks.calibration.fit_embedding_weights import AnswerKey
 from tasks.data.box_columns import CORNERS, boxes_of
 from tasks.data.composed_queries import JUNK
@@ -137,11 +137,13 @@ def _scored(
 ) -> Corrected:
     ids: Sequence[str] = gallery["id"].tolist()
     asked = stored.queries(dev, "both")
-    cosines = gallery_cosines(asked, stored.gallery(gallery), fitted.weights["both"])
-    names: list[str] = dev["id"].tolist()
     answers = AnswerKey.of(ids, products_of(gallery))
-    pairs = junk_pairs(dev_queries(dev, asked), answers, len(asked.boxes))
-    cosines = np.where(pairs, OUT_OF_REACH, cosines)
+    cosines = without_junk_scores(
+        gallery_cosines(asked, stored.gallery(gallery), fitted.weights["both"]),
+        dev_queries(dev, asked),
+        answers,
+    )
+    names: list[str] = dev["id"].tolist()
     rankings = rank_gallery(names, asked, cosines, ids, fitted.fusion)
     junk: Mapping[str, list[str]] = dict(zip(names, dev[JUNK], strict=True))
     labels: Mapping[str, list[str]] = dict(zip(names, dev["labels"], strict=True))

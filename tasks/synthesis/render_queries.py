@@ -40,7 +40,7 @@ class Stock:
         catalogue: folder that images are relative to.
         photos: the gallery's rows by product.
         rooms: for backgrounds.
-        params: `compose`, and `detect` for cut-outs.
+        params: `compose_queries`, and `detect` for cut-outs.
     """
 
     catalogue: Path

@@ -299,9 +299,10 @@ class Gallery:
         if wanted is None or self.live:
             return
         found = self.count()
+        if found == int(wanted):
+            return
         # Asked again: a client may have made it live while its rows were counted.
-        about = self._client.describe_collection(self.name, timeout=TIMEOUT)
-        if found == int(wanted) or _LIVE in about["properties"]:
+        if _LIVE in self._client.describe_collection(self.name, timeout=TIMEOUT)["properties"]:
             return
         place = f"{self.place}: {self.name} has {found:,}"
         if found > int(wanted):
